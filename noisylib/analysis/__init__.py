@@ -1,0 +1,1 @@
+"""Statistics on rows and arrays; nothing here knows of models or files."""

@@ -1,0 +1,216 @@
+"""The command line: ``noisylib --help``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from noisylib.errors import MissingExtraError, NoisylibError
+
+app = typer.Typer(
+    help="Train classifiers on frozen foundation-model features when the labels are wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+features_app = typer.Typer(help="Turn images into feature banks.", no_args_is_help=True)
+app.add_typer(features_app, name="features")
+
+Results = Annotated[Path, typer.Option(help="Folder that holds one sub-folder of rows per study.")]
+Banks = Annotated[Path | None, typer.Option(help="Folder of feature banks; default: those shipped.")]
+Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu, cuda or cuda:N.")]
+
+
+class Listing(StrEnum):
+    """What `noisylib list` can list."""
+
+    datasets = "datasets"
+    backbones = "backbones"
+    methods = "methods"
+    chapters = "chapters"
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="Study file, such as configs/embedded.yaml.")],
+    jobs: Annotated[int, typer.Option(help="Worker processes; 0 takes one per core.")] = 0,
+    device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
+    results: Results = Path("results"),
+    banks: Banks = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Keep rows of a changed configuration that still apply.")
+    ] = False,
+) -> None:
+    """Run a study. What is done is not done again; Ctrl-C loses at most the chunks in flight."""
+    from tqdm import tqdm
+
+    from noisylib.study import plan_study, run_study
+    from noisylib.study.runner import default_jobs, estimate_seconds
+    from noisylib.validation import pick_device
+
+    device = str(pick_device(device))
+    jobs = (default_jobs() if device == "cpu" else 1) if jobs < 1 else jobs
+    plan = plan_study(config, results, banks=banks, device=device, extend=extend, create=not dry_run)
+    done = plan.total - plan.missing
+    typer.echo(
+        f"{plan.config.name} ({plan.config.digest}): {plan.total} runs, {done} done, {plan.missing} missing "
+        f"in {len(plan.chunks)} chunks; {jobs} process{'es' if jobs > 1 else ''} on {device}"
+    )
+    if not plan.chunks:
+        return
+    typer.echo(f"about {_duration(estimate_seconds(plan, jobs, device))} to go")
+    if dry_run:
+        return
+    bar = tqdm(
+        total=plan.cost,
+        bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}",
+        disable=None,  # no bar where nobody watches
+    )
+    started, last = time.perf_counter(), 0.0
+
+    def on_chunk(chunk, seconds: float) -> None:
+        nonlocal done, last
+        done += len(chunk.runs)
+        bar.set_description_str(f"{done}/{plan.total} runs", refresh=False)
+        bar.update(chunk.cost)
+        if bar.disable and (seconds - last > 30 or done == plan.total):
+            last = seconds
+            typer.echo(f"{done}/{plan.total} runs after {_duration(seconds)}")
+
+    try:
+        run_study(plan, results, jobs=jobs, device=device, banks=banks, on_chunk=on_chunk)
+    except KeyboardInterrupt:
+        bar.close()
+        typer.echo(
+            f"stopped: {done} of {plan.total} runs are kept; the same command goes on from there", err=True
+        )
+        raise typer.Exit(130) from None
+    bar.close()
+    typer.echo(
+        f"finished in {_duration(time.perf_counter() - started)}; rows in {results / plan.config.name}"
+    )
+
+
+@app.command()
+def collect(
+    config: Annotated[Path, typer.Argument(help="Study file, such as configs/embedded.yaml.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV file; default: <results>/<study>.parquet.")
+    ] = None,
+    results: Results = Path("results"),
+    banks: Banks = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Accept a study that is not finished.")] = False,
+) -> None:
+    """Write all rows of a study as one table."""
+    from noisylib.files import write_aside
+    from noisylib.study import collect as collect_rows
+    from noisylib.study import load_config
+
+    study = load_config(config)
+    rows = collect_rows(study, results, banks=banks, partial=partial)
+    out = out or results / f"{study.name}.parquet"
+    if out.suffix not in (".parquet", ".csv"):
+        raise NoisylibError(f"out={out}: a name ending in .parquet or .csv is needed.")
+    with write_aside(out) as aside:
+        rows.to_csv(aside, index=False) if out.suffix == ".csv" else rows.to_parquet(aside, index=False)
+    typer.echo(f"{len(rows)} runs in {out}")
+
+
+@app.command("list")
+def list_names(
+    what: Annotated[Listing, typer.Argument(help="datasets, backbones, methods or chapters")],
+) -> None:
+    """List what can be named in a study, a chapter or a command."""
+    from noisylib import listing
+
+    typer.echo(listing.render(what.value))
+
+
+@app.command()
+def book(
+    chapter: Annotated[
+        str | None, typer.Argument(help="One chapter; default: all. See 'noisylib list chapters'.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", help="KEY=VALUE for that chapter; may be repeated."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Execute pages that are up to date as well.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Where a notebook with changed parameters goes.")] = None,
+) -> None:
+    """Execute the book's chapters that are out of date, or one chapter with other parameters."""
+    from noisylib.book import parse_overrides, run_book
+
+    pairs = [_pair(text) for text in parameter or []]
+    if pairs and chapter is None:
+        raise NoisylibError("-p needs a chapter: noisylib book CHAPTER -p KEY=VALUE.")
+    values = parse_overrides(chapter, pairs) if chapter and pairs else {}
+    run_book(chapter, values, force=force, out=out, echo=typer.echo)
+
+
+@features_app.command("extract")
+def extract(
+    dataset: Annotated[str, typer.Argument(help="Image set; see 'noisylib list datasets'.")],
+    backbone: Annotated[str, typer.Argument(help="Backbone; see 'noisylib list backbones'.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the image set.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="Local checkpoint; default: the hub's, if it is cached.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Backbone name in the bank, for a checkpoint of your own.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Bank to write; default: DATASET-BACKBONE.safetensors.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64,
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (bf16 where the processor has it), bf16 or fp32.")
+    ] = "auto",
+    resume: Annotated[bool, typer.Option(help="Go on with what a stopped extraction left.")] = True,
+) -> None:
+    """Run every image of a set through a frozen backbone and write the feature bank."""
+    from noisylib.features.extract import extract_bank
+
+    out = out or Path(f"{dataset}-{name or backbone}.safetensors")
+    bank = extract_bank(
+        dataset, data, backbone, weights=weights, name=name, out=out, batch_size=batch_size, device=device,
+        precision=precision, resume=resume, progress=True,
+    )  # fmt: skip
+    typer.echo(f"{bank.n_samples} images, {bank.n_features} features each, in {out}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise NoisylibError(f"-p {text!r}: write KEY=VALUE, for example -p noise_rate=0.3.")
+    return key, value
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def main() -> None:
+    """Run the command line; errors meant for people are one message, not a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except (NoisylibError, MissingExtraError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

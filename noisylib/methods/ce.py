@@ -1,0 +1,26 @@
+"""Cross entropy: the plain linear-probing baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from noisylib.methods.base import Batch, Method, cross_entropy
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Method):
+    """Mean of -log p[y_noisy] over the batch.
+
+    Source: the linear-probing baseline of Kim et al. 2024 (CUFIT), section 5.1.
+    """
+
+    name: ClassVar[str] = "ce"
+    title: ClassVar[str] = "Cross entropy"
+    citation: ClassVar[str] = "kim2024cufit"
+
+    def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Return the mean cross entropy of each network."""
+        return cross_entropy(logits, targets).mean(-1)

@@ -1,0 +1,50 @@
+"""Co-teaching: two networks, each trained on what the other finds easy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from noisylib.methods.base import BankContext, Batch, Method, cross_entropy, hyper
+
+
+@dataclass(frozen=True)
+class CoTeaching(Method):
+    """Each network steps on the (1 - R) B samples of smallest loss of its peer.
+
+    R rises linearly from 0 to the noise rate, which the method is told, and then stays. Released
+    schedule: ``linspace(0, tau^c, T_k)`` over epochs 0..T_k - 1, where epoch 0 only evaluates, so
+    training starts at the second value. The mean is over the kept samples; the release divides by
+    their number twice, which this does not. Predictions are those of the first network.
+
+    Source: Han et al. 2018, algorithm 1 and section 4.
+    """
+
+    name: ClassVar[str] = "coteaching"
+    title: ClassVar[str] = "Co-teaching"
+    citation: ClassVar[str] = "han2018coteaching"
+    n_nets: ClassVar[int] = 2
+    told_noise_rate: ClassVar[bool] = True
+    ramp_epochs: float = hyper(10, "epochs T_k of the ramp", "Han et al. 2018, section 4", low=2, high=10_000)
+    exponent: float = hyper(1, "exponent c on the noise rate", "Han et al. 2018, release", low=0.1, high=10)
+
+    def forget_rate(self, epoch: int, noise_rate: Tensor) -> Tensor:
+        """Return R for training epoch `epoch` (from 0), shaped like `noise_rate`."""
+        return noise_rate**self.exponent * min((epoch + 1) / (self.ramp_epochs - 1), 1.0)
+
+    def start(self, context: BankContext) -> dict[str, Tensor]:
+        """Keep the told noise rate (S, H)."""
+        return {"noise_rate": context.noise_rate}
+
+    def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Return each network's mean loss over its peer's selection; ties go to the earlier sample."""
+        losses = cross_entropy(logits, targets)  # (2, S, H, B)
+        size = losses.shape[-1]
+        forget = self.forget_rate(batch.epoch, batch.state["noise_rate"])
+        kept = ((1 - forget) * size + 1e-9).floor().clamp(min=1)  # 1e-9: 0.7 * 10 must floor to 7
+        rank = losses.detach().argsort(dim=-1, stable=True).argsort(dim=-1)
+        batch.selected = (rank < kept.unsqueeze(-1)).flip(0)  # the peer's choice
+        return torch.where(batch.selected, losses, 0).sum(-1) / kept

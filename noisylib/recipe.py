@@ -1,0 +1,68 @@
+"""The optimisation settings that all methods share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from noisylib.errors import NoisylibError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Adam with coupled weight decay and a step schedule; no model selection.
+
+    After Kim et al. 2024 (CUFIT, section 5.1), whose linear probes on frozen medical features are the
+    closest published setting: Adam 1e-3, weight decay 1e-5, steps of x0.1, mean of the last 10 epochs.
+    Half their epochs and four times their batch, for speed.
+
+    Attributes
+    ----------
+    epochs : passes over the training split.
+    batch_size : samples per step; the last partial batch is kept.
+    learning_rate, weight_decay : of Adam; the decay is added to the gradient.
+    decay_at : fractions of the epochs after which the learning rate is multiplied by 0.1.
+    score_epochs : a run's score is the mean over this many last epochs.
+    standardise : z-score each feature on the training split.
+    width : hidden width of the head; None is the head's default.
+    """
+
+    epochs: int = 50
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    decay_at: tuple[float, ...] = (0.5, 0.75, 0.9)
+    score_epochs: int = 10
+    standardise: bool = True
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decay_at", tuple(self.decay_at))
+        for name in ("epochs", "batch_size", "score_epochs"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise NoisylibError(f"recipe.{name}={value!r}: a whole number of at least 1 is needed.")
+        for name, low in (("learning_rate", 0), ("weight_decay", -1e-300)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < 10:
+                raise NoisylibError(f"recipe.{name}={value!r}: a number between 0 and 10 is needed.")
+        if any(not 0 < fraction <= 1 for fraction in self.decay_at):
+            raise NoisylibError(
+                f"recipe.decay_at={self.decay_at}: fractions of the epochs in (0, 1] are needed."
+            )
+        if self.score_epochs > self.epochs:
+            raise NoisylibError(
+                f"recipe.score_epochs={self.score_epochs} is more than recipe.epochs={self.epochs}: lower it."
+            )
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Return the learning rate of epoch `epoch`, counted from 0."""
+        passed = sum(epoch >= round(fraction * self.epochs) for fraction in self.decay_at)
+        return self.learning_rate * 0.1**passed
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the settings as JSON-ready values."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
