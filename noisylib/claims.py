@@ -1,0 +1,230 @@
+"""The source paper's claims beside what our rows say, with the criterion of every verdict.
+
+Claims are quoted from the abstract of arXiv 2605.22591 (Li and Wang, 2026). A verdict follows from a
+criterion that is fixed here, before the rows are seen: "reproduced", "not reproduced", or "cannot be
+tested here" with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from noisylib.errors import NoisylibError
+from noisylib.tables import CONDITION, method_titles, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPRODUCED, FAILED, UNTESTED = "reproduced", "not reproduced", "cannot be tested here"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the paper.
+
+    Attributes
+    ----------
+    text, paper : what is claimed, and the paper's own number.
+    criterion : what our rows must show for "reproduced".
+    measure : rows -> (our value as text, whether the criterion holds); None if nothing can be measured.
+    missing : why it cannot be tested, where it cannot.
+    """
+
+    text: str
+    paper: str
+    criterion: str = ""
+    measure: Callable[[pd.DataFrame], tuple[str, bool | None]] | None = None
+    missing: str = ""
+
+
+def condition_scores(rows: pd.DataFrame, *, distinct: bool = False) -> pd.DataFrame:
+    """Return balanced accuracy in [0, 1], conditions x methods, each the mean over seeds.
+
+    Parameters
+    ----------
+    distinct : count the clean condition once, not once under every noise type.
+
+    Raises
+    ------
+    NoisylibError
+        If a method lacks a condition: ranks over unequal sets of conditions mean nothing.
+    """
+    summary = summarise(rows)
+    if distinct:
+        types = list(dict.fromkeys(summary["noise_type"]))
+        summary = summary[(summary["noise_rate"] > 0) | (summary["noise_type"] == types[0])]
+    scores = summary.pivot(index=CONDITION, columns="method", values="balanced_accuracy_mean")
+    if scores.isna().to_numpy().any():
+        holes = scores.index[scores.isna().any(axis=1)]
+        raise NoisylibError(
+            f"{len(holes)} of {len(scores)} conditions lack a method, the first is {tuple(holes[0])}: "
+            "finish the study with 'noisylib run'."
+        )
+    return scores[list(method_titles(list(scores.columns)))]
+
+
+def rank_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return mean rank (1 is best, ties share) and wins (ties share) per method, best rank first.
+
+    Scores are rounded to 1e-9 first: equal results that differ by rounding are ties.
+    """
+    import pandas as pd
+
+    rounded = scores.round(9)
+    best = rounded.eq(rounded.max(axis=1), axis=0)
+    wins = best.div(best.sum(axis=1), axis=0).sum()
+    ranks = rounded.rank(axis=1, ascending=False).mean()
+    return pd.DataFrame({"mean_rank": ranks, "wins": wins}).sort_values("mean_rank")
+
+
+def ranks_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return mean rank and wins per method over all conditions and over the distinct ones."""
+    import pandas as pd
+
+    every, distinct = (rank_table(condition_scores(rows, distinct=d)) for d in (False, True))
+    titles = method_titles(list(every.index))
+    return pd.DataFrame(
+        {
+            "Method": [titles[method] for method in every.index],
+            "Mean rank": [f"{v:.2f}" for v in every["mean_rank"]],
+            "Wins": [f"{v:.1f}" for v in every["wins"]],
+            "Mean rank, distinct": [f"{distinct['mean_rank'][m]:.2f}" for m in every.index],
+            "Wins, distinct": [f"{distinct['wins'][m]:.1f}" for m in every.index],
+        }
+    )
+
+
+def choice_cost(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return best minus worst method (fraction) of every condition, as tidy columns."""
+    return (scores.max(axis=1) - scores.min(axis=1)).rename("cost").reset_index()
+
+
+def _no_universal_winner(rows: pd.DataFrame) -> tuple[str, bool]:
+    table = rank_table(condition_scores(rows))
+    share = table["wins"].max() / table["wins"].sum()
+    titles = method_titles(list(table.index))
+    return f"{titles[table['wins'].idxmax()]} wins most, {100 * share:.0f} % of conditions", share < 0.5
+
+
+def _elr_wins_most(rows: pd.DataFrame) -> tuple[str, bool | None]:
+    wins = rank_table(condition_scores(rows))["wins"]
+    if "elr" not in wins:
+        return "ELR is not among the rows", None
+    return f"{wins['elr']:.1f} of {wins.sum():.0f}", wins.idxmax() == "elr"
+
+
+def _methods_differ(rows: pd.DataFrame) -> tuple[str, bool]:
+    from scipy.stats import friedmanchisquare
+
+    scores = condition_scores(rows).round(9)
+    test = friedmanchisquare(*(scores[method] for method in scores))
+    k = scores.shape[1]
+    return (
+        f"χ² = {test.statistic:.1f} (k = {k}, {len(scores)} conditions), p = {test.pvalue:.1g}",
+        test.pvalue < 0.001,
+    )
+
+
+def _cost_grows(rows: pd.DataFrame) -> tuple[str, bool]:
+    cost = choice_cost(condition_scores(rows))
+    highest = cost.loc[cost["noise_type"] == "asymmetric", "noise_rate"].max()
+    noisy = cost[(cost["noise_type"] == "asymmetric") & (cost["noise_rate"] == highest)]["cost"].mean()
+    clean = cost[cost["noise_rate"] == 0]["cost"].mean()
+    text = f"{100 * clean:.1f} pp clean, {100 * noisy:.1f} pp at asymmetric {100 * highest:g} %"
+    return text, noisy > 2 * clean
+
+
+def _small_loss_collapse(rows: pd.DataFrame) -> tuple[str, bool | None]:
+    part = rows[(rows["dataset"] == "ham10000") & (rows["noise_type"] == "asymmetric")]
+    part = part[part["noise_rate"] == part["noise_rate"].max()]
+    by_method = part.groupby("method")[["accuracy", "balanced_accuracy", "dead_classes"]].mean()
+    if "coteaching" not in by_method.index:
+        return "Co-teaching on HAM10000 is not among the rows", None
+    ours, baseline = by_method.loc["coteaching"], by_method["balanced_accuracy"].get("ce", np.nan)
+    text = (
+        f"HAM10000: accuracy {100 * ours['accuracy']:.1f} %, balanced "
+        f"{100 * ours['balanced_accuracy']:.1f} % (cross entropy {100 * baseline:.1f} %), "
+        f"{ours['dead_classes']:.1f} dead classes"
+    )
+    return text, bool(ours["dead_classes"] >= 1 and ours["balanced_accuracy"] < baseline)
+
+
+CLAIMS = (
+    Claim(
+        "No training rule wins everywhere.",
+        "ELR has the most wins, 49 of 150",
+        "no method wins half of the conditions",
+        _no_universal_winner,
+    ),
+    Claim(
+        "ELR wins the most conditions.",
+        "49 of 150",
+        "ELR has more wins than any other method",
+        _elr_wins_most,
+    ),
+    Claim(
+        "CUFIT has the best mean rank.",
+        "2.51 among 8 methods",
+        missing="CUFIT is not among the methods yet",
+    ),
+    Claim(
+        "The methods differ.",
+        "Friedman χ² = 333.2, p = 4.8e-68",
+        "Friedman test over conditions, p < 0.001",
+        _methods_differ,
+    ),
+    Claim(
+        "The cost of choosing the wrong method grows with the noise.",
+        "4.5 pp clean, 18.8 pp at asymmetric 40 %",
+        "the mean gap between best and worst method at the highest asymmetric rate is more than twice "
+        "that on clean labels",
+        _cost_grows,
+    ),
+    Claim(
+        "Small-loss selection fails on imbalanced data while its accuracy looks fine.",
+        "Co-teaching on ISIC2019, asymmetric 40 %: accuracy 68 %, balanced 35.1 %, 3 dead classes",
+        "on HAM10000, Co-teaching loses at least one class on average and has a lower balanced accuracy than "
+        "cross entropy",
+        _small_loss_collapse,
+    ),
+    Claim(
+        "Losses of clean and mislabelled samples overlap.",
+        "53 to 61 % (DINOv2)",
+        missing="needs per-sample losses and a DINOv2 bank; the rows hold neither",
+    ),
+    Claim(
+        "Agreement finds mislabelled samples more reliably than loss ranking.",
+        "precision drops by 3 pp against 13 pp",
+        missing="needs the detection experiment, which is not part of this study",
+    ),
+    Claim(
+        "A selector on features picks a method with low regret.",
+        "described, without a number in the abstract",
+        missing="needs the selector, which is not part of this package yet",
+    ),
+)
+
+
+def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return claim, the paper's value, ours, the verdict and its criterion, one row per claim."""
+    import pandas as pd
+
+    records = []
+    for claim in CLAIMS:
+        value, holds = claim.measure(rows) if claim.measure else ("", None)
+        verdict = UNTESTED if holds is None else REPRODUCED if holds else FAILED
+        reason = claim.missing or (value if holds is None else "")
+        records.append(
+            {
+                "Claim": claim.text,
+                "Paper": claim.paper,
+                "Ours": value if holds is not None else "",
+                "Verdict": f"**{verdict}**" + (f": {reason}" if reason else ""),
+                "Criterion": claim.criterion,
+            }
+        )
+    return pd.DataFrame(records)

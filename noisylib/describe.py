@@ -1,0 +1,294 @@
+"""What the chapters on data and noise show: counts, maps and probes of banks, and injected noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from noisylib.errors import check_name
+from noisylib.noise import inject
+from noisylib.seeding import derive_seed, numpy_generator
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from noisylib.features import FeatureBank
+
+MATRIX_NOISE = ("symmetric", "pairflip", "asymmetric")
+
+
+def bank_title(name: str) -> str:
+    """Return the catalogue's title of a dataset, or the name of a bank that is not in it."""
+    from noisylib.data.catalog import DATASETS
+
+    return DATASETS[name].title if name in DATASETS else name
+
+
+def class_map_of(name: str, class_map: str = "default") -> dict[int, int] | None:
+    """Return a dataset's class map for asymmetric noise; None for a bank that is not in the catalogue."""
+    from noisylib.data.catalog import DATASETS
+
+    return DATASETS[name].map_indices(class_map) if name in DATASETS else None
+
+
+def test_facts(bank: FeatureBank) -> dict[str, float | int]:
+    """Return size of the test split and its trivial scores in percent.
+
+    ``standard_error`` is the binomial one of the accuracy of always answering the largest class.
+    """
+    _, y = bank.part("test")
+    counts = np.bincount(y, minlength=bank.n_classes)
+    majority = counts.max() / len(y)
+    return {
+        "test_images": len(y),
+        "n_classes": bank.n_classes,
+        "smallest_class": int(counts.min()),
+        "chance": 100 / bank.n_classes,
+        "majority": 100 * float(majority),
+        "standard_error": 100 * float(np.sqrt(majority * (1 - majority) / len(y))),
+    }
+
+
+def class_counts(banks: Mapping[str, FeatureBank]) -> pd.DataFrame:
+    """Return one row per dataset, class and split with the number of samples."""
+    import pandas as pd
+
+    records = [
+        {"dataset": bank_title(key), "class": name, "split": split, "samples": int((labels == c).sum())}
+        for key, bank in banks.items()
+        for split in ("train", "val", "test")
+        for labels in (bank.labels[bank.indices(split)],)
+        for c, name in enumerate(bank.class_names)
+    ]
+    return pd.DataFrame(records)
+
+
+def counts_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return data set, class, and samples per split as a table."""
+    wide = counts.pivot_table(index=["dataset", "class"], columns="split", values="samples", sort=False)
+    wide = wide[["train", "val", "test"]].astype(int).reset_index()
+    wide.columns = ["Data set", "Class", "Train", "Validation", "Test"]
+    wide.loc[wide["Data set"].duplicated(), "Data set"] = ""
+    return wide
+
+
+def datasets_table(banks: Mapping[str, FeatureBank]) -> pd.DataFrame:
+    """Return what the catalogue and the banks say of each dataset: size, imbalance, licence, source."""
+    import pandas as pd
+
+    from noisylib.data.catalog import DATASETS
+
+    records = []
+    for name, bank in banks.items():
+        info = DATASETS.get(name)
+        train = np.bincount(bank.labels[bank.indices("train")], minlength=bank.n_classes)
+        records.append(
+            {
+                "Data set": bank_title(name),
+                "Images": info.modality if info else "",
+                "Licence": bank.meta.licence,
+                "Source": f"{{cite:p}}`{bank.meta.citation}`" if bank.meta.citation else "",
+                "Classes": bank.n_classes,
+                **{
+                    label: len(bank.indices(split))
+                    for label, split in (("Train", "train"), ("Validation", "val"), ("Test", "test"))
+                },
+                "Imbalance": f"{train.max() / train.min():.1f}",
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def projection_points(
+    banks: Mapping[str, FeatureBank], projection: str, max_points: int, seed: int
+) -> pd.DataFrame:
+    """Return a 2-D map of each bank's training features: columns dataset, class, x, y.
+
+    Parameters
+    ----------
+    projection : "pca" (first two components) or "tsne" (perplexity 30, started from PCA).
+    max_points : training samples drawn at random from each bank.
+    """
+    import pandas as pd
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    check_name("projection", projection, ("pca", "tsne"))
+    parts = []
+    for name, bank in banks.items():
+        X, y = bank.part("train")
+        rows = numpy_generator("projection", name, seed).permutation(len(y))[:max_points]
+        X, y = standardise(X, X)[rows], y[rows]
+        if projection == "pca":
+            xy = PCA(2).fit_transform(X)
+        else:
+            state = derive_seed("tsne", name, seed) % 2**32
+            compact = PCA(min(30, *X.shape), random_state=state).fit_transform(X)
+            perplexity = min(30, (len(X) - 1) / 3)
+            xy = TSNE(2, perplexity=perplexity, init="pca", random_state=state).fit_transform(compact)
+        classes = np.array(bank.class_names)[y]
+        parts.append(
+            pd.DataFrame({"dataset": bank_title(name), "class": classes, "x": xy[:, 0], "y": xy[:, 1]})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def standardise(X: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return X (N, D) z-scored with the mean and deviation of `reference`; constant columns become 0."""
+    deviation = reference.std(0)
+    return (X - reference.mean(0)) / np.where(deviation == 0, 1, deviation)
+
+
+def probe_scores(banks: Mapping[str, FeatureBank], neighbours: int) -> pd.DataFrame:
+    """Return clean-label sanity scores on the test split, as fractions, one row per bank.
+
+    Columns: majority (accuracy of the most frequent training class), chance (1 / K), and accuracy and
+    balanced accuracy of k nearest neighbours (Euclidean, z-scored) and of logistic regression.
+    """
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    records = []
+    for name, bank in banks.items():
+        (X, y), (X_test, y_test) = bank.part("train"), bank.part("test")
+        X, X_test = standardise(X, X), standardise(X_test, X)
+        models = {
+            "knn": KNeighborsClassifier(min(neighbours, len(y))),
+            # C = 0.01: with D = 192 and a few hundred images a weaker penalty only memorises.
+            "linear": LogisticRegression(C=0.01, max_iter=500),
+        }
+        record = {
+            "dataset": bank_title(name),
+            "majority": float((y_test == np.bincount(y).argmax()).mean()),
+            "chance": 1 / bank.n_classes,
+        }
+        for label, model in models.items():
+            predicted = model.fit(X, y).predict(X_test)
+            record[f"{label}_accuracy"] = accuracy_score(y_test, predicted)
+            record[f"{label}_balanced"] = balanced_accuracy_score(y_test, predicted)
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def probe_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return `probe_scores` in percent, under readable headings."""
+    table = scores.set_index("dataset").mul(100).round(1).map("{:.1f}".format).reset_index()
+    table.columns = [
+        "Data set",
+        "Largest class: accuracy",
+        "Chance: balanced",
+        "k-NN: accuracy",
+        "k-NN: balanced",
+        "Linear: accuracy",
+        "Linear: balanced",
+    ]
+    return table
+
+
+def realised_rates(
+    y: np.ndarray,
+    rates: Sequence[float],
+    *,
+    n_classes: int,
+    class_map: Mapping[int, int],
+    seed: int,
+    dataset: str = "",
+) -> pd.DataFrame:
+    """Return nominal rate, realised overall rate and largest |T - realised T| of each noise type and rate.
+
+    Rates are fractions; ``worst_purity`` is the lowest P(true = c | observed = c) of any class.
+    """
+    import pandas as pd
+
+    records = []
+    for noise_type in MATRIX_NOISE:
+        for rate in rates:
+            noisy = inject(
+                y, noise_type, rate, n_classes=n_classes, seed=seed, dataset=dataset, class_map=class_map
+            )
+            records.append(
+                {
+                    "noise_type": noise_type,
+                    "noise_rate": rate,
+                    "realised_rate": noisy.realised_rate,
+                    "largest_gap": float(np.abs(noisy.T - noisy.realised_T).max()),
+                    "worst_purity": float(np.nanmin(noisy.purity)),
+                }
+            )
+    return pd.DataFrame(records)
+
+
+def rates_table(rates: pd.DataFrame) -> pd.DataFrame:
+    """Return `realised_rates` in percent, one row per noise type and rate."""
+    import pandas as pd
+
+    from noisylib.plots import noise_title
+
+    return pd.DataFrame(
+        {
+            "Noise": [noise_title(kind) for kind in rates["noise_type"]],
+            "Nominal rate": [f"{100 * v:g}" for v in rates["noise_rate"]],
+            "Realised rate": [f"{100 * v:.2f}" for v in rates["realised_rate"]],
+            "Largest gap in T": [f"{100 * v:.2f}" for v in rates["largest_gap"]],
+            "Lowest purity": [f"{100 * v:.1f}" for v in rates["worst_purity"]],
+        }
+    )
+
+
+def purity_table(purity: pd.DataFrame) -> pd.DataFrame:
+    """Return labels carried and percent right per class, a pair of columns per noise; below half in bold."""
+    from noisylib.plots import noise_title
+
+    first = purity[purity["noise"] == purity["noise"].iloc[0]]
+    table = first[["class", "share"]].reset_index(drop=True)
+    table["share"] = [f"{100 * v:.1f}" for v in table["share"]]
+    table.columns = ["Class", "Share (%)"]
+    for noise, part in purity.groupby("noise", sort=False):
+        right = [f"{100 * v:.1f}" for v in part["purity"]]
+        bold = [f"**{text}**" if v < 0.5 else text for text, v in zip(right, part["purity"], strict=True)]
+        table[f"{noise_title(noise)}: labels"] = [f"{n:,}" for n in part["labelled"]]
+        table[f"{noise_title(noise)}: right (%)"] = bold
+    return table
+
+
+def purity_frame(
+    y: np.ndarray,
+    class_names: Sequence[str],
+    noise_rate: float,
+    *,
+    class_map: Mapping[int, int],
+    seed: int,
+    dataset: str = "",
+) -> pd.DataFrame:
+    """Return share of each class and P(true = c | observed = c) under each noise type, as fractions.
+
+    Columns: noise, class, share (among the clean labels), labelled (how many carry the label), purity.
+    """
+    import pandas as pd
+
+    records = []
+    for noise_type in MATRIX_NOISE:
+        noisy = inject(
+            y,
+            noise_type,
+            noise_rate,
+            n_classes=len(class_names),
+            seed=seed,
+            dataset=dataset,
+            class_map=class_map,
+        )
+        for row in noisy.purity_table(tuple(class_names)):
+            records.append(
+                {
+                    "noise": noise_type,
+                    "class": row["class"],
+                    "share": row["true"] / len(y),
+                    "labelled": row["labelled"],
+                    "purity": row["purity"],
+                }
+            )
+    return pd.DataFrame(records)

@@ -1,0 +1,295 @@
+"""FeatureBank: the frozen features of one image set under one backbone, in one checked file.
+
+Features are (N, D) float16 on disk and float32 in use, so a bank of 10,000 images at D = 192
+takes 4 MB. The file is ``.safetensors``: arrays and a JSON header, nothing that can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from noisylib.errors import BankError, MissingDataError, check_name
+from noisylib.features.bank_rules import DTYPES, SPLITS, as_integers, check_bank
+from noisylib.files import write_aside
+
+Split = Literal["train", "val", "test"]
+
+FORMAT = "noisylib-bank-1"
+_FILE_NAME = re.compile(r"(?P<dataset>[^-]+)-(?P<backbone>[^-]+)\.safetensors")
+_REFETCH = "Delete it and take a fresh copy, or extract it again with 'noisylib features extract'."
+
+
+@dataclass(frozen=True)
+class BankMeta:
+    """Where the numbers of a bank come from.
+
+    Attributes
+    ----------
+    dataset, backbone : names; letters, digits, ``_`` and ``.`` (the file name joins them by ``-``).
+    preprocessing : what was done to every image, resolved from the model, as plain JSON values.
+    licence : licence of the images, which their features inherit.
+    citation : BibTeX key of the image set in ``book/references.bib``.
+    command : the command that made the bank, without paths of one machine.
+    source : where the images come from.
+    notes : what differs from the official set or weights.
+    """
+
+    dataset: str
+    backbone: str
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    citation: str = ""
+    command: str = ""
+    source: str = ""
+    notes: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureBank:
+    """Features, labels and splits of one image set under one backbone.
+
+    Parameters
+    ----------
+    features : (N, D) float16, finite.
+    labels : (N,) int64 in [0, K), index into `class_names`.
+    split : (N,) uint8; 0 train, 1 val, 2 test.
+    groups : (N,) int64 lesion or patient numbers, or None.
+    class_names : K >= 2 distinct names.
+    meta : BankMeta.
+
+    Raises
+    ------
+    BankError
+        An array of wrong shape or dtype, NaN or infinite features, a label or split code out of
+        range, or a class that has no sample in a train or test split that is not empty.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    groups: np.ndarray | None
+    class_names: tuple[str, ...]
+    meta: BankMeta
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        check_bank(self)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        features: np.ndarray,
+        labels: np.ndarray,
+        split: np.ndarray,
+        class_names: tuple[str, ...] | list[str],
+        meta: BankMeta,
+        groups: np.ndarray | None = None,
+    ) -> FeatureBank:
+        """Return a bank from arrays of any float and integer dtype, cast to the bank's own.
+
+        Raises
+        ------
+        BankError
+            As the constructor, and for finite features beyond float16's largest number, 65504.
+        """
+        features = np.asarray(features)
+        if features.dtype.kind not in "fiub":
+            raise BankError(f"features has dtype {features.dtype}; give real numbers.")
+        largest = np.abs(features[np.isfinite(features)]).max(initial=0)
+        if largest > np.finfo(np.float16).max:
+            raise BankError(
+                f"features holds {largest:g}; float16 ends at 65504. Divide the features by a constant first."
+            )
+        with np.errstate(over="ignore"):
+            half = np.ascontiguousarray(features, dtype=np.float16)
+        return cls(
+            features=half,
+            labels=as_integers("labels", labels, np.int64),
+            split=as_integers("split", split, np.uint8),
+            groups=None if groups is None else as_integers("groups", groups, np.int64),
+            class_names=tuple(class_names),
+            meta=meta,
+        )
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples N."""
+        return self.features.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Feature width D."""
+        return self.features.shape[1]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.class_names)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 (hex) of the arrays, class names, dataset and backbone; the notes do not count."""
+        return _content_digest(self.arrays(), self.class_names, self.meta)
+
+    def indices(self, split: Split) -> np.ndarray:
+        """Return the positions (n,) int64 of the samples of one split."""
+        return np.flatnonzero(self.split == SPLITS.index(check_name("split", split, SPLITS)))
+
+    def part(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Return X (n, D) float32 and y (n,) int64 of one split, as fresh arrays."""
+        rows = self.indices(split)
+        return self.features[rows].astype(np.float32), self.labels[rows]
+
+    def save(self, path: str | Path) -> None:
+        """Write the bank to `path`, or leave `path` as it was if that fails."""
+        meta = json.dumps(asdict(self.meta), sort_keys=True)
+        header = {
+            "format": FORMAT,
+            "class_names": list(self.class_names),
+            "meta": meta,
+            "meta_checksum": hashlib.sha256(meta.encode()).hexdigest(),
+            "checksum": self.checksum,
+        }
+        # One header entry: safetensors orders several at random, and equal banks shall be equal files.
+        text = {"noisylib": json.dumps(header, sort_keys=True)}
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays().items()}
+        with write_aside(path) as aside:
+            save_file(arrays, aside, metadata=text)
+
+    @classmethod
+    def load(cls, path: str | Path) -> FeatureBank:
+        """Return the bank stored at `path`.
+
+        Raises
+        ------
+        MissingDataError
+            There is no such file.
+        BankError
+            The file is truncated or altered, is no bank, or breaks a bank's rules.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MissingDataError(f"no feature bank at {path}.")
+        try:
+            header, arrays = _read(path)
+            meta_text = header["meta"]
+            meta = BankMeta(**json.loads(meta_text))
+            names = tuple(header["class_names"])
+            stored = (header["checksum"], header["meta_checksum"])
+            found = (_content_digest(arrays, names, meta), hashlib.sha256(meta_text.encode()).hexdigest())
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise BankError(f"{path} is not a readable feature bank ({error}). {_REFETCH}") from error
+        if stored != found:
+            raise BankError(
+                f"{path}: the content has checksum {found[0][:12]}, the file says {str(stored[0])[:12]}: "
+                f"it was altered or damaged. {_REFETCH}"
+            )
+        try:
+            return cls(groups=arrays.pop("groups", None), class_names=names, meta=meta, **arrays)
+        except BankError as error:
+            raise BankError(f"{path}: {error} {_REFETCH}") from error
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the bank's arrays by name, groups only if there are any."""
+        arrays = {"features": self.features, "labels": self.labels, "split": self.split}
+        return arrays if self.groups is None else {**arrays, "groups": self.groups}
+
+
+def bank_root(root: str | Path | None = None) -> Path:
+    """Return the folder of the banks: `root`, else $NOISYLIB_BANKS, else ``data/banks`` of the checkout."""
+    if root is None:
+        root = os.environ.get("NOISYLIB_BANKS") or Path(__file__).resolve().parents[2] / "data" / "banks"
+    return Path(root)
+
+
+def bank_path(dataset: str, backbone: str, root: str | Path | None = None) -> Path:
+    """Return where the bank of `dataset` under `backbone` belongs."""
+    return bank_root(root) / f"{dataset}-{backbone}.safetensors"
+
+
+def list_banks(root: str | Path | None = None) -> list[tuple[str, str, Path]]:
+    """Return (dataset, backbone, path) of every bank file in `root`, sorted by name."""
+    paths = sorted(bank_root(root).glob("*.safetensors"))
+    matches = [(_FILE_NAME.fullmatch(path.name), path) for path in paths]
+    return [(match["dataset"], match["backbone"], path) for match, path in matches if match]
+
+
+def load_bank(dataset: str, backbone: str = "deit_tiny", root: str | Path | None = None) -> FeatureBank:
+    """Return the bank of `dataset` under `backbone`.
+
+    Datasets that are feature tables already (``digits``, ``breast_cancer``) need no file: their
+    bank is made on the spot, and its backbone is ``raw`` whatever was asked for.
+
+    Raises
+    ------
+    UnknownNameError
+        Neither a bank file nor the catalogue knows the name.
+    MissingDataError
+        The names are fine, but the bank is not there; the text has the command that makes it.
+    """
+    path = bank_path(dataset, backbone, root)
+    if path.is_file():
+        return FeatureBank.load(path)
+    from noisylib.data.catalog import DATASETS
+    from noisylib.features.backbones import BACKBONES
+
+    banks = list_banks(root)
+    check_name("dataset", dataset, {*DATASETS, *(name for name, _, _ in banks)})
+    if dataset in DATASETS and DATASETS[dataset].kind == "features":
+        return _table_bank(dataset)
+    check_name("backbone", backbone, {*BACKBONES, *(name for _, name, _ in banks)})
+    here = ", ".join(f"{name} ({other})" for name, other, _ in banks) or "none"
+    raise MissingDataError(
+        f"no feature bank of dataset={dataset!r} under backbone={backbone!r}: expected {path}. Make it with "
+        f"'noisylib features extract {dataset} --backbone {backbone} --data FOLDER', or set $NOISYLIB_BANKS "
+        f"or root to the folder that has it. Banks there now: {here}."
+    )
+
+
+def _table_bank(dataset: str) -> FeatureBank:
+    from noisylib.data import load_table
+
+    table = load_table(dataset)
+    info = table.info
+    meta = BankMeta(
+        dataset=dataset,
+        backbone="raw",
+        preprocessing={"features": "as published, no backbone"},
+        licence=info.licence,
+        citation=info.citation,
+        command=f"noisylib.data.load_table({dataset!r})",
+        source=info.url,
+        notes=info.notes,
+    )
+    return FeatureBank.from_arrays(table.X, table.labels, table.split, info.classes, meta, table.groups)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with safe_open(path, framework="np") as file:
+        header = json.loads((file.metadata() or {})["noisylib"])
+        if header["format"] != FORMAT:
+            raise ValueError(f"format {header['format']!r}, this version reads {FORMAT!r}")
+        names = set(file.keys())
+        if names - {"groups"} != set(DTYPES) - {"groups"}:
+            raise ValueError(f"arrays {sorted(names)}, expected {sorted(DTYPES)} (groups optional)")
+        # In the order of DTYPES, which the digest goes by.
+        return header, {name: file.get_tensor(name) for name in DTYPES if name in names}
+
+
+def _content_digest(arrays: dict[str, np.ndarray], class_names: tuple[str, ...], meta: BankMeta) -> str:
+    shapes = {name: [str(array.dtype), *array.shape] for name, array in arrays.items()}
+    text = json.dumps([meta.dataset, meta.backbone, list(class_names), shapes])
+    digest = hashlib.sha256(text.encode())
+    for array in arrays.values():
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

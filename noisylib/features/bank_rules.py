@@ -1,0 +1,89 @@
+"""What every feature bank must satisfy, checked when one is made and when one is read."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from noisylib.errors import BankError
+
+if TYPE_CHECKING:
+    from noisylib.features.bank import FeatureBank
+
+SPLITS = ("train", "val", "test")
+DTYPES = {"features": np.float16, "labels": np.int64, "split": np.uint8, "groups": np.int64}
+_NAME = re.compile(r"[A-Za-z0-9_.]+")
+
+
+def check_bank(bank: FeatureBank) -> None:
+    """Raise BankError at the first rule that `bank` breaks; the rules are FeatureBank's."""
+    _check_names(bank)
+    _check_shapes(bank)
+    _check_values(bank)
+    _check_coverage(bank)
+
+
+def as_integers(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
+    """Return integer `values` as `dtype`, or raise BankError where that would change them."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "iub":
+        raise BankError(f"{name} has dtype {values.dtype}; give integers.")
+    limits = np.iinfo(dtype)
+    if values.size and (values.min() < limits.min or values.max() > limits.max):
+        raise BankError(
+            f"{name} holds values from {values.min()} to {values.max()}, beyond {np.dtype(dtype)}."
+        )
+    return np.ascontiguousarray(values, dtype=dtype)
+
+
+def _check_names(bank: FeatureBank) -> None:
+    for argument in ("dataset", "backbone"):
+        value = getattr(bank.meta, argument)
+        if not isinstance(value, str) or not _NAME.fullmatch(value):
+            raise BankError(f"{argument}={value!r}: use letters, digits, '_' and '.' only, at least one.")
+    names = bank.class_names
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
+        raise BankError(f"class_names={names!r}: every class needs its own, non-empty name.")
+    if len(names) < 2:
+        raise BankError(f"class_names has K={len(names)} entries; a classifier needs at least 2 classes.")
+
+
+def _check_shapes(bank: FeatureBank) -> None:
+    for name, array in bank.arrays().items():
+        if not isinstance(array, np.ndarray) or array.dtype != DTYPES[name]:
+            found = getattr(array, "dtype", type(array).__name__)
+            raise BankError(
+                f"{name} has dtype {found}; a bank holds {np.dtype(DTYPES[name])} (from_arrays casts)."
+            )
+    if bank.features.ndim != 2 or 0 in bank.features.shape:
+        raise BankError(f"features has shape {bank.features.shape}; it must be (N, D) with N, D >= 1.")
+    for name, array in bank.arrays().items():
+        if name != "features" and array.shape != (bank.n_samples,):
+            raise BankError(f"{name} has shape {array.shape}; features has N={bank.n_samples} rows.")
+
+
+def _check_values(bank: FeatureBank) -> None:
+    bad = np.flatnonzero(~np.isfinite(bank.features).all(axis=1))
+    if bad.size:
+        raise BankError(
+            f"features is NaN or infinite in {bad.size} of {bank.n_samples} rows, first row {bad[0]}."
+        )
+    low, high = int(bank.labels.min()), int(bank.labels.max())
+    if low < 0 or high >= bank.n_classes:
+        wrong = low if low < 0 else high
+        raise BankError(f"labels holds {wrong}; K={bank.n_classes} classes allow 0 to {bank.n_classes - 1}.")
+    if bank.split.max() >= len(SPLITS):
+        raise BankError(f"split holds {bank.split.max()}; allowed are 0 (train), 1 (val) and 2 (test).")
+
+
+def _check_coverage(bank: FeatureBank) -> None:
+    for split in ("train", "test"):
+        present = np.bincount(bank.labels[bank.indices(split)], minlength=bank.n_classes)
+        if present.any() and not present.all():
+            absent = [bank.class_names[k] for k in np.flatnonzero(present == 0)]
+            raise BankError(
+                f"class {', '.join(map(repr, absent))} has no sample in the {split} split. "
+                "Drop the class or make a stratified split."
+            )

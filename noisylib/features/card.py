@@ -1,0 +1,280 @@
+"""The data card of a folder of banks: every number in it is counted or measured, none is typed.
+
+``python -m noisylib.features.card data/banks`` writes ``README.md`` and ``probes.json``;
+``--random FOLDER`` adds the probes of banks that an untrained network made (``--random-weights``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+
+from noisylib.data import DATASETS, split_counts
+from noisylib.features.backbones import BACKBONES
+from noisylib.features.bank import SPLITS, FeatureBank, list_banks
+from noisylib.files import write_aside
+
+DIFFERS = {
+    "ham10000": (
+        "The official images are 600 x 450 pixels; these were reduced beforehand. The split keeps all images of "
+        "a lesion on one side. This is not DermaMNIST: pixels and split differ."
+    ),
+    "pbc": (
+        "The official images are 360 x 363 pixels; these were cut to the central 200 pixels, reduced to 112 and "
+        "stored as JPEG beforehand, and byte-identical duplicates are dropped. This is not BloodMNIST: pixels "
+        "and split differ."
+    ),
+}
+SAME = "Official images and official split; enlarged by the backbone's own preprocessing."
+
+INTRO = """\
+# Feature banks: data card
+
+<!-- Written by `python -m noisylib.features.card data/banks`; edit noisylib/features/card.py instead. -->
+
+Each file holds the frozen features of one public medical image set: no image, and no network weight.
+`noisylib.features.load_bank(dataset)` checks and returns one. A bank is `float16` on disk and `float32` in use.
+Features are derived from the images and keep their licence: **the HAM10000 bank is for non-commercial use only.**
+"""
+
+RANDOM_NOTE = """\
+Random: the same architecture with seeded random weights, the same images, split and probe. Where it does as well,
+the bank says nothing about pretraining. **RetinaMNIST gains nothing from this backbone**: read its results as those
+of a hard, ordinal task on weak features.
+"""
+
+
+class Probe(TypedDict):
+    """Test scores of a linear probe, in [0, 1], and of always naming the largest training class."""
+
+    accuracy: float
+    balanced_accuracy: float
+    majority_accuracy: float
+
+
+def linear_probe(bank: FeatureBank) -> Probe:
+    """Return the test scores of logistic regression on the clean labels of the train split.
+
+    Features are z-scored with the train split's mean and standard deviation; C = 1, L2.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    X, y = bank.part("train")
+    X_test, y_test = bank.part("test")
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    found = model.fit(X, y).predict(X_test)
+    return {
+        "accuracy": float(accuracy_score(y_test, found)),
+        "balanced_accuracy": float(balanced_accuracy_score(y_test, found)),
+        "majority_accuracy": float(np.mean(y_test == np.bincount(y).argmax())),
+    }
+
+
+def render_card(
+    banks: Sequence[FeatureBank],
+    probes: Mapping[str, Mapping[str, Probe]],
+    sizes: Mapping[str, int],
+    bibliography: str,
+) -> str:
+    """Return the card as Markdown.
+
+    Parameters
+    ----------
+    banks : in the order of the card.
+    probes : file name -> {"pretrained": scores, "random": scores, if measured}.
+    sizes : file name -> bytes.
+    bibliography : text of ``references.bib``, for the attributions.
+    """
+    parts = [
+        INTRO,
+        _files(banks, sizes),
+        _sources(banks, bibliography),
+        _provenance(banks),
+        _probes(banks, probes),
+        "## Samples per class and split\n",
+        *map(_counts, banks),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def write_card(folder: Path, random: Path | None = None) -> None:
+    """Measure the probes of the banks in `folder` and write its ``README.md`` and ``probes.json``."""
+    paths = [path for _, _, path in list_banks(folder)]
+    stored = folder / "probes.json"
+    old = json.loads(stored.read_text()) if stored.exists() else {}
+    probes = {}
+    for path in paths:
+        rows = {"pretrained": linear_probe(FeatureBank.load(path))}
+        untrained = random / path.name if random else None
+        if untrained is not None and untrained.exists():
+            rows["random"] = linear_probe(FeatureBank.load(untrained))
+        elif "random" in old.get(path.name, {}):
+            rows["random"] = old[path.name]["random"]
+        probes[path.name] = rows
+    for path, text in (
+        (stored, json.dumps(probes, indent=1)),
+        (folder / "README.md", card_of(folder, probes)),
+    ):
+        with write_aside(path) as aside:
+            aside.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+
+
+def card_of(folder: Path, probes: Mapping[str, Mapping[str, Probe]]) -> str:
+    """Return the card of the banks in `folder`, a ``data/banks`` of a checkout, with given probe scores."""
+    paths = [path for _, _, path in list_banks(folder)]
+    bibliography = (folder.resolve().parents[1] / "book" / "references.bib").read_text(encoding="utf-8")
+    sizes = {path.name: path.stat().st_size for path in paths}
+    return render_card([FeatureBank.load(path) for path in paths], probes, sizes, bibliography)
+
+
+def attribution(bibliography: str, key: str) -> str:
+    """Return "Authors. Title. Where, year. doi" of one BibTeX entry, without its markup."""
+    entry = re.search(rf"@\w+{{{re.escape(key)},(.*?)\n}}", bibliography, flags=re.DOTALL)
+    if entry is None:
+        raise KeyError(f"no entry {key!r} in the bibliography")
+    fields = dict(re.findall(r"^\s*(\w+)\s*=\s*{(.*)},?\s*$", entry[1], flags=re.MULTILINE))
+    accents = {r"{\'a}": "á", r"{\'e}": "é", r"{\'u}": "ú", r"{\'A}": "Á"}
+    for code, letter in accents.items():
+        fields = {name: value.replace(code, letter) for name, value in fields.items()}
+    plain = {name: re.sub(r"[{}]", "", value) for name, value in fields.items()}
+    authors = plain["author"].split(" and ")
+    names = " and ".join(authors) if len(authors) < 3 else f"{authors[0]} et al."
+    where = plain.get("journal") or plain.get("booktitle") or plain.get("eprint", "")
+    doi = f" https://doi.org/{plain['doi']}" if "doi" in plain else ""
+    return f"{names.rstrip('.')}. {plain['title']}. {where}, {plain['year']}.{doi}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    # The first column is text, the others are numbers.
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+
+
+def _file(bank: FeatureBank) -> str:
+    return f"{bank.meta.dataset}-{bank.meta.backbone}.safetensors"
+
+
+def _title(bank: FeatureBank) -> str:
+    return DATASETS[bank.meta.dataset].title
+
+
+def _files(banks: Sequence[FeatureBank], sizes: Mapping[str, int]) -> str:
+    rows = [
+        (
+            f"`{_file(bank)}`",
+            f"{bank.n_samples:,}",
+            bank.n_features,
+            bank.n_classes,
+            f"{sizes[_file(bank)] / 1e6:.2f}",
+            f"`{bank.checksum[:12]}`",
+        )
+        for bank in banks
+    ]
+    total = f"Together {sum(sizes[_file(bank)] for bank in banks) / 1e6:.1f} MB.\n"
+    head = ("file", "samples N", "width D", "classes K", "MB", "content checksum")
+    return f"## Files\n\n{_table(head, rows)}\n{total}"
+
+
+def _sources(banks: Sequence[FeatureBank], bibliography: str) -> str:
+    parts = ["## Sources, licences, and what differs from the official sets\n"]
+    for bank in banks:
+        info, meta = DATASETS[bank.meta.dataset], bank.meta
+        official = sum(info.counts.values())
+        parts += [
+            f"**{info.title}** ({info.modality})\n",
+            f"- Source: <{meta.source}>. Licence of images and features: {meta.licence}.",
+            f"- Attribution: {attribution(bibliography, meta.citation)}",
+            f"- {meta.notes} {bank.n_samples:,} of {official:,} images.",
+            f"- {DIFFERS.get(meta.dataset, SAME)}\n",
+        ]
+    return "\n".join(parts)
+
+
+def _provenance(banks: Sequence[FeatureBank]) -> str:
+    commands = "\n".join(bank.meta.command for bank in banks)
+    parts = [
+        "## How they were made\n",
+        "`DATA` is the folder that holds the official files of each set.\n",
+        f"```\n{commands}\n```\n",
+    ]
+    for name in dict.fromkeys(bank.meta.backbone for bank in banks):
+        row = next(bank.meta.preprocessing for bank in banks if bank.meta.backbone == name)
+        title = BACKBONES[name].title if name in BACKBONES else name
+        licence = BACKBONES[name].licence if name in BACKBONES else "see its source"
+        note = f" ({row['weights_note'].rstrip('.')})" if row.get("weights_note") else ""
+        parts += [
+            f"- Backbone: {title}, `{row['model']}`, weights `{row['weights']}`{note}. Licence of the weights: {licence}.",
+            f"- Weights SHA-256: `{row['weights_sha256']}`.",
+            f"- Feature: {row['output']}; forward pass in {row['precision']}.",
+            f"- Every image: RGB, {row['interpolation']} resize and {row['crop_mode']} crop to {row['input_size'][1]} x "
+            f"{row['input_size'][2]} (crop fraction {row['crop_pct']}), mean {row['mean']}, standard deviation "
+            f"{row['std']}.\n",
+        ]
+    return "\n".join(parts)
+
+
+def _probes(banks: Sequence[FeatureBank], probes: Mapping[str, Mapping[str, Probe]]) -> str:
+    rows = []
+    for bank in banks:
+        scores = probes[_file(bank)]
+        random = scores.get("random")
+        rows.append(
+            (
+                _title(bank),
+                _percent(scores["pretrained"]["accuracy"]),
+                _percent(scores["pretrained"]["balanced_accuracy"]),
+                _percent(random["accuracy"]) if random else "-",
+                _percent(random["balanced_accuracy"]) if random else "-",
+                _percent(scores["pretrained"]["majority_accuracy"]),
+                _percent(1 / bank.n_classes),
+            )
+        )
+    head = (
+        "dataset",
+        "accuracy",
+        "balanced",
+        "random: accuracy",
+        "random: balanced",
+        "majority class",
+        "1 / K",
+    )
+    text = (
+        "## Sanity figure: a linear probe on clean labels\n\n"
+        "Logistic regression (scikit-learn, C = 1) on z-scored train features, scored on the test split, in percent.\n"
+    )
+    return f"{text}\n{_table(head, rows)}\n{RANDOM_NOTE}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _counts(bank: FeatureBank) -> str:
+    counts = split_counts(bank.labels, bank.split, bank.n_classes)
+    rows = [(name, *counts[:, k], counts[:, k].sum()) for k, name in enumerate(bank.class_names)]
+    rows.append(("all", *counts.sum(axis=1), counts.sum()))
+    return f"### {_title(bank)}\n\n{_table(('class', *SPLITS, 'all'), rows)}"
+
+
+def main() -> None:
+    """Write the card of the folder named on the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--random", type=Path, help="folder with the banks of the untrained network")
+    args = parser.parse_args()
+    write_card(args.folder, args.random)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""The parameters of every chapter: frozen dataclasses whose fields say what they mean and allow.
+
+They are the single source: the `parameters` cell of a notebook repeats their defaults (a test compares
+them), and a notebook's second cell, ``noisylib book`` and plain papermill all check against them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypedDict, get_args, get_origin, get_type_hints
+
+from noisylib.errors import ConfigError, check_name
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Rules(TypedDict):
+    """What a parameter means and what is allowed; for a list, what every entry may be.
+
+    `names` gives the allowed strings, `low` and `high` the inclusive range of a number.
+    """
+
+    doc: str
+    names: Callable[[], Collection[str]] | None
+    low: float | None
+    high: float | None
+
+
+def rules(
+    doc: str,
+    *,
+    names: Callable[[], Collection[str]] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Rules:
+    """Return the metadata of a parameter's dataclass field."""
+    return {"doc": doc, "names": names, "low": low, "high": high}
+
+
+def _datasets() -> set[str]:
+    from noisylib.data.catalog import DATASETS
+    from noisylib.features.bank import list_banks
+
+    return {*DATASETS, *(dataset for dataset, _, _ in list_banks())}
+
+
+def _backbones() -> set[str]:
+    from noisylib.features.backbone_registry import BACKBONES
+    from noisylib.features.bank import list_banks
+
+    return {"raw", *BACKBONES, *(backbone for _, backbone, _ in list_banks())}
+
+
+def _methods() -> set[str]:
+    from noisylib.methods import METHODS
+
+    return set(METHODS)
+
+
+def _heads() -> set[str]:
+    from noisylib.heads import HEAD_KINDS
+
+    return set(HEAD_KINDS)
+
+
+def _matrix_noise() -> set[str]:
+    return {"symmetric", "pairflip", "asymmetric"}
+
+
+def _studies() -> set[str]:
+    return {path.stem for path in (ROOT / "configs").glob("*.yaml")}
+
+
+def _projections() -> set[str]:
+    return {"pca", "tsne"}
+
+
+@dataclass(frozen=True)
+class QuickstartParameters:
+    """What the quickstart trains."""
+
+    dataset: str = field(default="breastmnist", metadata=rules("feature bank to train on", names=_datasets))
+    backbone: str = field(
+        default="deit_tiny", metadata=rules("backbone that made the features", names=_backbones)
+    )
+    noise_type: str = field(
+        default="symmetric", metadata=rules("symmetric, pairflip or asymmetric", names=_matrix_noise)
+    )
+    noise_rate: float = field(
+        default=0.3, metadata=rules("fraction of wrong training labels", low=0.0, high=1.0)
+    )
+    methods: list[str] = field(
+        default_factory=lambda: ["ce", "ls", "gce", "elr", "coteaching"],
+        metadata=rules("training rules to compare", names=_methods),
+    )
+    head: str = field(default="adapter", metadata=rules("linear, mlp or adapter", names=_heads))
+    epochs: int = field(default=50, metadata=rules("passes over the training set", low=1, high=1000))
+    seeds: list[int] = field(
+        default_factory=lambda: [0, 1, 2],
+        metadata=rules("one run per seed: noise, start and batch order", low=0),
+    )
+
+    def __post_init__(self) -> None:
+        _not_empty(self, "methods", "seeds")
+        _check_rates(self.dataset, self.noise_type, [self.noise_rate])
+
+
+@dataclass(frozen=True)
+class DatasetsParameters:
+    """Which banks the datasets chapter describes."""
+
+    datasets: list[str] = field(
+        default_factory=lambda: ["breastmnist", "retinamnist", "pneumoniamnist", "ham10000", "pbc"],
+        metadata=rules("feature banks to describe", names=_datasets),
+    )
+    backbone: str = field(
+        default="deit_tiny", metadata=rules("backbone that made the features", names=_backbones)
+    )
+    projection: str = field(
+        default="tsne", metadata=rules("2-D map of the features: tsne or pca", names=_projections)
+    )
+    max_points: int = field(default=700, metadata=rules("training images drawn per set", low=50, high=20000))
+    neighbours: int = field(default=11, metadata=rules("k of the k-nearest-neighbour check", low=1, high=500))
+    seed: int = field(default=0, metadata=rules("which images are drawn, and the start of t-SNE", low=0))
+
+    def __post_init__(self) -> None:
+        _not_empty(self, "datasets")
+
+
+@dataclass(frozen=True)
+class NoiseParameters:
+    """Which labels the noise chapter corrupts, and how much."""
+
+    dataset: str = field(
+        default="ham10000", metadata=rules("feature bank whose labels are corrupted", names=_datasets)
+    )
+    backbone: str = field(default="deit_tiny", metadata=rules("backbone of that bank", names=_backbones))
+    class_map: str = field(default="default", metadata=rules("named map of the asymmetric noise"))
+    noise_rate: float = field(
+        default=0.4, metadata=rules("rate of the matrices and the purity table", low=0.0, high=1.0)
+    )
+    rates: list[float] = field(
+        default_factory=lambda: [0.1, 0.2, 0.3, 0.4],
+        metadata=rules("rates that are measured", low=0.0, high=1.0),
+    )
+    seed: int = field(default=0, metadata=rules("noise seed", low=0))
+
+    def __post_init__(self) -> None:
+        from noisylib.data.catalog import DATASETS
+
+        _not_empty(self, "rates")
+        for noise_type in sorted(_matrix_noise()):
+            _check_rates(self.dataset, noise_type, [self.noise_rate, *self.rates])
+        if self.dataset in DATASETS:
+            check_name("class_map", self.class_map, DATASETS[self.dataset].class_maps)
+
+
+@dataclass(frozen=True)
+class MethodsParameters:
+    """Which methods the reference page lists."""
+
+    methods: list[str] = field(
+        default_factory=list, metadata=rules("methods to list; empty means all", names=_methods)
+    )
+
+
+@dataclass(frozen=True)
+class BenchmarkParameters:
+    """Which rows of which study a benchmark page shows."""
+
+    dataset: str = field(default="breastmnist", metadata=rules("data set of this page", names=_datasets))
+    backbone: str = field(
+        default="deit_tiny", metadata=rules("backbone that made the features", names=_backbones)
+    )
+    study: str = field(
+        default="embedded", metadata=rules("study whose rows are shown: configs/<study>.yaml", names=_studies)
+    )
+    head: str = field(default="adapter", metadata=rules("head whose rows are shown", names=_heads))
+    methods: list[str] = field(
+        default_factory=list, metadata=rules("methods to show; empty means all of the study", names=_methods)
+    )
+
+
+@dataclass(frozen=True)
+class ClaimsParameters:
+    """Which rows the claims are measured on."""
+
+    study: str = field(
+        default="embedded", metadata=rules("study whose rows are used: configs/<study>.yaml", names=_studies)
+    )
+    head: str = field(default="adapter", metadata=rules("head whose rows are used", names=_heads))
+
+
+def _not_empty(parameters: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(parameters, name):
+            raise ConfigError(f"{name}=[] is empty: give at least one entry.")
+
+
+def _check_rates(dataset: str, noise_type: str, rates: list[float]) -> None:
+    """Raise if a rate is too high for the number of classes of a catalogued data set."""
+    from noisylib.data.catalog import DATASETS
+    from noisylib.noise import check_rate
+
+    if dataset in DATASETS:
+        for rate in rates:
+            check_rate(noise_type, rate, DATASETS[dataset].n_classes)
+
+
+def check_values(kind: type, values: Mapping[str, Any]) -> Any:
+    """Return an instance of the parameter class `kind` with `values` over its defaults, all checked.
+
+    Raises
+    ------
+    UnknownNameError
+        A parameter that `kind` does not have, or a name outside its registry.
+    ConfigError
+        A value of the wrong type or outside its range.
+    """
+    known = {f.name: f for f in fields(kind)}
+    hints = get_type_hints(kind)
+    checked = {}
+    for name, value in values.items():
+        check_name("parameter", name, known)
+        checked[name] = _check_value(name, value, hints[name], known[name].metadata)
+    return kind(**checked)
+
+
+def with_defaults(kind: type, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of every parameter of the class `kind`, without checking any.
+
+    Unchecked because the names of heads and methods come with torch, and looking whether a page of
+    the book is up to date must not cost that import.
+    """
+    standard = {f.name: f.default_factory() if f.default is MISSING else f.default for f in fields(kind)}
+    return standard | dict(overrides)
+
+
+def _check_value(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:
+    if get_origin(kind) is list:
+        (item,) = get_args(kind)
+        if not isinstance(value, list):
+            raise ConfigError(
+                f"{name}={value!r} has type {type(value).__name__}; a list of {item.__name__} is needed, "
+                f"for example {name}=[...]. On papermill's command line use -y '{name}: [a, b]'."
+            )
+        return [_check_value(f"{name}[{i}]", entry, item, rules) for i, entry in enumerate(value)]
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if kind is float and whole:
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and not whole):
+        raise ConfigError(
+            f"{name}={value!r} has type {type(value).__name__}; {kind.__name__} is needed ({rules['doc']})."
+        )
+    if rules["names"]:
+        check_name(name, value, rules["names"]())
+    low, high = rules["low"], rules["high"]
+    if kind in (int, float) and not (
+        math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+    ):
+        allowed = f"at least {low:g}" if high is None else f"in [{low:g}, {high:g}]"
+        raise ConfigError(f"{name}={value!r} must be {allowed} ({rules['doc']}).")
+    return value

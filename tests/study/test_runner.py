@@ -1,0 +1,226 @@
+"""Studies on scikit-learn's tables: resume, kill, other configurations, full disks, corrupted files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from noisylib.errors import ConfigError, NoisylibError
+from noisylib.features.bank import load_bank
+from noisylib.noise import inject
+from noisylib.study import collect, plan_study, run_study
+from noisylib.study.config import parse_config
+from noisylib.study.runner import CPU_HEADS, Plan, run_noise
+from noisylib.study.store import ResultStore
+from noisylib.training import train_bank
+
+CONFIG = parse_config(
+    {
+        "name": "tiny",
+        "datasets": ["breast_cancer"],
+        "backbones": ["raw"],
+        "noise_types": ["symmetric", "asymmetric"],
+        "noise_rates": [0.0, 0.3],
+        "methods": ["ce", "coteaching"],
+        "seeds": [0, 1],
+        "recipe": {"epochs": 2, "score_epochs": 1, "width": 4},
+    }
+)
+
+
+def run(results: Path, config=CONFIG, **more) -> Plan:
+    plan = plan_study(config, results, **more)
+    run_study(plan, results)
+    return plan
+
+
+def untimed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns="seconds")
+
+
+def test_rows_are_what_train_bank_says(tmp_path) -> None:
+    run(tmp_path)
+    table = collect(CONFIG, tmp_path)
+    assert len(table) == 16
+    row = table[
+        (table.method == "coteaching") & (table.noise_type == "asymmetric") & (table.noise_rate == 0.3)
+    ].iloc[1]
+    bank = load_bank("breast_cancer", "raw")
+    X, y = bank.part("train")
+    noise = inject(y, "asymmetric", 0.3, n_classes=2, seed=1, dataset="breast_cancer", class_map={0: 1})
+    assert row.realised_rate == noise.realised_rate
+    alone = train_bank(
+        X, noise.y_noisy, *bank.part("test"), n_classes=2, method="coteaching", seeds=[1],
+        noise_rates=[noise.realised_rate], recipe=CONFIG.recipe,
+    )  # fmt: skip
+    assert row.balanced_accuracy == pytest.approx(alone.balanced_accuracy[0], abs=0.02)
+    np.testing.assert_allclose(row.recall, alone.recall[0], atol=0.05)
+    assert (row.seed_noise, row.seed_train, row["head"], row.study) == (1, 1, "adapter", "tiny")
+
+
+def test_noise_is_shared_by_methods_heads_and_training_seeds() -> None:
+    bank = load_bank("breast_cancer", "raw")
+    first = next(r for r in CONFIG.runs() if r.noise_rate == 0.3)
+    labels = run_noise(first, bank).y_noisy
+    for change in (
+        {"seed_train": 9},
+        {"head": "linear"},
+        {"method": CONFIG.methods[1]},
+        {"backbone": "other"},
+    ):
+        np.testing.assert_array_equal(run_noise(replace(first, **change), bank).y_noisy, labels)
+    assert (run_noise(replace(first, seed_noise=9), bank).y_noisy != labels).any()
+
+
+def test_a_finished_study_has_nothing_left_and_a_second_run_writes_nothing(tmp_path) -> None:
+    run(tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "tiny").glob("*.parquet")}
+    assert run(tmp_path).missing == 0
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "tiny").glob("*.parquet")} == before
+
+
+def test_only_the_missing_runs_are_done_and_the_table_is_the_same(tmp_path) -> None:
+    run(tmp_path / "a")
+    whole = collect(CONFIG, tmp_path / "a")
+    plan = plan_study(CONFIG, tmp_path / "b")
+    assert len(plan.chunks) == 2
+    run_study(replace(plan, chunks=plan.chunks[:1]), tmp_path / "b")
+    again = plan_study(CONFIG, tmp_path / "b")
+    assert [c.run_ids for c in again.chunks] == [c.run_ids for c in plan.chunks[1:]]
+    with pytest.raises(ConfigError, match="holds 8 of the 16 runs"):
+        collect(CONFIG, tmp_path / "b")
+    assert len(collect(CONFIG, tmp_path / "b", partial=True)) == 8
+    run(tmp_path / "b")
+    assert_frame_equal(untimed(collect(CONFIG, tmp_path / "b")), untimed(whole))
+
+
+def test_processes_and_one_process_agree(tmp_path) -> None:
+    run(tmp_path / "one")
+    run_study(plan_study(CONFIG, tmp_path / "two"), tmp_path / "two", jobs=2)
+    assert_frame_equal(untimed(collect(CONFIG, tmp_path / "one")), untimed(collect(CONFIG, tmp_path / "two")))
+
+
+def test_kill_in_the_middle_of_a_chunk_loses_only_that_chunk(tmp_path) -> None:
+    """SIGKILL while the second chunk trains; the next run does that chunk and no other."""
+    run(tmp_path / "whole")
+    script = (
+        "import os, signal\n"
+        "from test_runner import CONFIG\n"
+        "from noisylib.study import plan_study, run_study, runner\n"
+        "train, calls = runner.train_bank, []\n"
+        "def second_call_dies(*args, **more):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 2:\n"
+        "        more['progress'] = lambda done, of: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return train(*args, **more)\n"
+        "runner.train_bank = second_call_dies\n"
+        f"run_study(plan_study(CONFIG, {str(tmp_path / 'cut')!r}), {str(tmp_path / 'cut')!r})\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert len(collect(CONFIG, tmp_path / "cut", partial=True)) == 8
+    assert run(tmp_path / "cut").missing == 8
+    assert_frame_equal(
+        untimed(collect(CONFIG, tmp_path / "cut")), untimed(collect(CONFIG, tmp_path / "whole"))
+    )
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch) -> None:
+    def full(frame, path, **more):
+        Path(path).write_bytes(b"PAR1 half a file")
+        raise OSError(28, "No space left on device")
+
+    plan = plan_study(CONFIG, tmp_path)
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(NoisylibError, match="No space left.*run the same command"),
+    ):
+        patch.setattr(pd.DataFrame, "to_parquet", full)
+        run_study(plan, tmp_path)
+    assert sorted(p.name for p in (tmp_path / "tiny").iterdir()) == ["study.json"]
+    run(tmp_path)
+    assert len(collect(CONFIG, tmp_path)) == 16
+
+
+def test_a_folder_of_another_configuration_is_refused_and_can_be_extended(tmp_path) -> None:
+    run(tmp_path)
+    longer = replace(CONFIG, seeds=(0, 1, 2))
+    with pytest.raises(ConfigError, match=r"another configuration; they differ in seeds\. .*--extend"):
+        plan_study(longer, tmp_path)
+    plan = plan_study(longer, tmp_path, extend=True)
+    assert (plan.total, plan.missing) == (24, 8)
+    run_study(plan, tmp_path)
+    table = collect(longer, tmp_path)
+    assert sorted(set(table.seed_train)) == [0, 1, 2]
+    assert plan_study(longer, tmp_path).missing == 0
+
+
+def test_a_plan_alone_writes_nothing(tmp_path) -> None:
+    plan_study(CONFIG, tmp_path / "new", create=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_damaged_chunk_is_named(tmp_path) -> None:
+    run(tmp_path)
+    chunk = next((tmp_path / "tiny").glob("*ce*.parquet"))
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    with pytest.raises(NoisylibError, match=rf"{chunk.name} is not a readable results file.*Delete it"):
+        plan_study(CONFIG, tmp_path)
+    chunk.unlink()
+    assert 0 < run(tmp_path).missing < 16
+
+
+def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    old, young = folder / ".a.parquet.x.part", folder / ".b.parquet.y.part"
+    old.touch()
+    young.touch()
+    os.utime(old, (time.time() - 7200,) * 2)
+    ResultStore(CONFIG, tmp_path).open()
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_copied_chunks_merge(tmp_path) -> None:
+    for part, seeds in (("a", (0,)), ("b", (1,))):
+        run(tmp_path / part, replace(CONFIG, seeds=seeds))
+    target = tmp_path / "merged" / "tiny"
+    target.mkdir(parents=True)
+    for part in "ab":
+        for path in (tmp_path / part / "tiny").glob("*.parquet"):
+            (target / path.name).write_bytes(path.read_bytes())
+    assert plan_study(CONFIG, tmp_path / "merged").missing == 0
+
+
+def test_chunks_hold_whole_seeds_and_few_heads_on_a_cpu(tmp_path) -> None:
+    wide = replace(CONFIG, seeds=tuple(range(10)), noise_rates=(0.0, 0.1, 0.2, 0.3, 0.4))
+    for chunk in plan_study(wide, tmp_path, create=False).chunks:
+        per_seed = {run.seed_train: 0 for run in chunk.runs}
+        for r in chunk.runs:
+            per_seed[r.seed_train] += 1
+        assert set(per_seed.values()) == {10}
+        nets = 2 if chunk.runs[0].method.name == "coteaching" else 1
+        assert nets * len(chunk.runs) <= CPU_HEADS
+    assert len(plan_study(wide, tmp_path, create=False, device="cuda").chunks) == 2
+
+
+def test_study_json_records_the_configuration(tmp_path) -> None:
+    run(tmp_path)
+    record = json.loads((tmp_path / "tiny" / "study.json").read_text())
+    assert record["digest"] == CONFIG.digest
+    assert record["config"]["recipe"]["epochs"] == 2

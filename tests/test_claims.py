@@ -1,0 +1,87 @@
+"""Claims: ranks and wins by hand, and verdicts that turn with the rows."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from _rows import study_rows
+
+from noisylib import claims
+from noisylib.errors import NoisylibError
+
+
+def test_ranks_and_wins_share_ties() -> None:
+    scores = pd.DataFrame({"ce": [0.5, 0.9, 0.2], "elr": [0.5, 0.8, 0.4], "gce": [0.1, 0.7, 0.3]})
+    table = claims.rank_table(scores)
+    # Row 1 is a tie of two: rank 1.5 and half a win each.
+    assert table["mean_rank"]["ce"] == pytest.approx((1.5 + 1 + 3) / 3)
+    assert table["mean_rank"]["elr"] == pytest.approx((1.5 + 2 + 1) / 3)
+    assert dict(table["wins"]) == pytest.approx({"ce": 1.5, "elr": 1.5, "gce": 0})
+    assert table["wins"].sum() == len(scores)
+    assert table["mean_rank"].sum() == pytest.approx(3 * 4 / 2)
+    assert list(table.index)[0] == "elr"
+
+
+def test_the_clean_condition_counts_twice_or_once() -> None:
+    rows = study_rows(("ham10000", "pbc"))
+    assert len(claims.condition_scores(rows)) == 2 * 2 * 3
+    assert len(claims.condition_scores(rows, distinct=True)) == 2 * (2 * 3 - 1)
+
+
+def test_a_method_without_a_condition_is_an_error() -> None:
+    rows = study_rows()
+    hole = (rows["method"] == "elr") & (rows["noise_rate"] == 0.4) & (rows["noise_type"] == "symmetric")
+    with pytest.raises(NoisylibError, match="1 of 6 conditions lack a method"):
+        claims.condition_scores(rows[~hole])
+
+
+def test_cost_is_best_minus_worst() -> None:
+    cost = claims.choice_cost(claims.condition_scores(study_rows()))
+    assert cost["cost"].to_numpy() == pytest.approx([0.2] * 6)
+
+
+def verdict(rows: pd.DataFrame, start: str) -> str:
+    table = claims.verdicts(rows)
+    return table.loc[table["Claim"].str.startswith(start), "Verdict"].item()
+
+
+def test_verdicts_turn_with_the_rows() -> None:
+    rows = study_rows()
+    assert verdict(rows, "ELR wins") == "**not reproduced**"
+    assert verdict(rows, "No training rule") == "**not reproduced**"  # cross entropy wins everywhere
+    assert verdict(rows, "The cost") == "**not reproduced**"  # 20 points everywhere
+    assert verdict(rows, "Small-loss") == "**not reproduced**"  # no dead class
+
+    hard = (rows["noise_rate"] == 0.4) & (rows["noise_type"] == "asymmetric")
+    lost = hard & (rows["method"] == "coteaching")
+    rows.loc[lost, "dead_classes"] = 2
+    rows.loc[lost, "balanced_accuracy"] -= 0.25
+    assert verdict(rows, "Small-loss") == "**reproduced**"
+    assert verdict(rows, "The cost") == "**reproduced**"  # 45 points against 20
+
+    rows.loc[rows["method"] == "elr", "balanced_accuracy"] += 0.5
+    assert verdict(rows, "ELR wins") == "**reproduced**"
+
+
+def test_what_cannot_be_tested_says_why() -> None:
+    rows = study_rows(methods=("ce", "ls", "gce"))
+    assert verdict(rows, "CUFIT") == "**cannot be tested here**: CUFIT is not among the methods yet"
+    assert verdict(rows, "ELR wins") == "**cannot be tested here**: ELR is not among the rows"
+    table = claims.verdicts(rows)
+    assert len(table) == len(claims.CLAIMS)
+    untested = table["Verdict"].str.startswith("**cannot")
+    assert (table.loc[untested, "Verdict"].str.len() > len("**cannot be tested here**: ")).all()
+    assert (table.loc[untested, "Ours"] == "").all()
+
+
+def test_every_claim_is_measured_by_a_criterion_or_says_what_is_missing() -> None:
+    for claim in claims.CLAIMS:
+        assert (claim.measure is None) == bool(claim.missing), claim.text
+        assert (claim.measure is not None) == bool(claim.criterion), claim.text
+
+
+def test_ranks_table_has_both_counts() -> None:
+    table = claims.ranks_table(study_rows())
+    assert list(table["Method"]) == ["Cross entropy", "ELR", "Co-teaching†"]
+    assert list(table["Wins"]) == ["6.0", "0.0", "0.0"]
+    assert list(table["Wins, distinct"]) == ["5.0", "0.0", "0.0"]

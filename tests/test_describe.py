@@ -1,0 +1,119 @@
+"""Descriptions of banks and noise, on made banks with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from blobs import blobs
+
+from noisylib import describe
+from noisylib.comparison import compare_methods
+from noisylib.errors import UnknownNameError
+from noisylib.features import BankMeta, FeatureBank
+from noisylib.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def bank() -> FeatureBank:
+    """Three blobs: 60 training, 20 validation and 40 test samples."""
+    X, y = blobs(120, 3, 8, spread=3.0)
+    split = np.repeat([0, 1, 2], [60, 20, 40]).astype(np.uint8)
+    y[60:63] = y[80:83] = np.arange(3)  # every class in every split
+    return FeatureBank.from_arrays(
+        X, y, split, ("a", "b", "c"), BankMeta("made", "none", licence="CC0", citation="key")
+    )
+
+
+def test_counts_by_class_and_split(bank: FeatureBank) -> None:
+    counts = describe.class_counts({"made": bank})
+    y_test = bank.part("test")[1]
+    of_b = counts[(counts["class"] == "b") & (counts["split"] == "test")]["samples"].item()
+    assert of_b == (y_test == 1).sum()
+    assert counts["samples"].sum() == 120
+    table = describe.counts_table(counts)
+    assert list(table["Data set"]) == ["made", "", ""]
+    assert table[["Train", "Validation", "Test"]].sum().to_list() == [60, 20, 40]
+
+
+def test_overview_has_the_imbalance_of_the_training_split(bank: FeatureBank) -> None:
+    table = describe.datasets_table({"made": bank})
+    counts = np.bincount(bank.part("train")[1])
+    assert table["Imbalance"].item() == f"{counts.max() / counts.min():.1f}"
+    assert table["Source"].item() == "{cite:p}`key`"
+    assert table["Test"].item() == 40
+
+
+def test_trivial_scores_of_the_test_split(bank: FeatureBank) -> None:
+    facts = describe.test_facts(bank)
+    share = np.bincount(bank.part("test")[1]).max() / 40
+    assert facts["majority"] == pytest.approx(100 * share)
+    assert facts["standard_error"] == pytest.approx(100 * (share * (1 - share) / 40) ** 0.5)
+    assert facts["chance"] == pytest.approx(100 / 3)
+
+
+@pytest.mark.parametrize("projection", ["pca", "tsne"])
+def test_projection_is_reproducible_and_holds_the_points_asked_for(
+    bank: FeatureBank, projection: str
+) -> None:
+    points = describe.projection_points({"made": bank}, projection, 50, seed=1)
+    again = describe.projection_points({"made": bank}, projection, 50, seed=1)
+    assert len(points) == 50
+    np.testing.assert_array_equal(points[["x", "y"]], again[["x", "y"]])
+    # The blobs are far apart, so a map that mixes them up is no map of them.
+    centres = points.groupby("class")[["x", "y"]].mean()
+    spread = points.groupby("class")[["x", "y"]].std().to_numpy().max()
+    gaps = [np.linalg.norm(centres.loc[p] - centres.loc[q]) for p, q in ("ab", "bc", "ac")]
+    assert min(gaps) > 2 * spread
+
+
+def test_an_unknown_projection_is_an_error(bank: FeatureBank) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'tsne'"):
+        describe.projection_points({"made": bank}, "tsn", 50, seed=0)
+
+
+def test_probes_solve_blobs_and_know_the_trivial_scores(bank: FeatureBank) -> None:
+    scores = describe.probe_scores({"made": bank}, neighbours=5).squeeze()
+    y, y_test = bank.part("train")[1], bank.part("test")[1]
+    assert scores["majority"] == pytest.approx((y_test == np.bincount(y).argmax()).mean())
+    assert scores["chance"] == pytest.approx(1 / 3)
+    assert scores["knn_balanced"] > 0.9
+    assert scores["linear_balanced"] > 0.9
+    assert describe.probe_table(scores.to_frame().T)["Chance: balanced"].item() == "33.3"
+
+
+def test_realised_rates_of_an_asymmetric_map_that_leaves_a_class_alone() -> None:
+    y = np.repeat([0, 1, 2], [50, 30, 20])
+    rates = describe.realised_rates(y, [0.2], n_classes=3, class_map={0: 1, 1: 0}, seed=0)
+    realised = rates.set_index("noise_type")["realised_rate"]
+    assert realised["asymmetric"] == pytest.approx((10 + 6) / 100)  # the 20 of class 2 stay
+    assert realised["symmetric"] == pytest.approx(0.2)
+    # After the map, class 1 holds 24 of its own and 10 of class 0.
+    assert rates.set_index("noise_type")["worst_purity"]["asymmetric"] == pytest.approx(24 / 34)
+    assert describe.rates_table(rates)["Realised rate"].to_list() == ["20.00", "20.00", "16.00"]
+
+
+def test_purity_follows_the_closed_form_of_symmetric_noise() -> None:
+    y = np.repeat([0, 1, 2], [600, 300, 100])
+    purity = describe.purity_frame(y, list("abc"), 0.4, class_map={0: 1}, seed=0)
+    symmetric = purity[purity["noise"] == "symmetric"]
+    share = np.array([0.6, 0.3, 0.1])
+    expected = share * 0.6 / (share * 0.6 + (1 - share) * 0.4 / 2)
+    np.testing.assert_allclose(symmetric["purity"], expected, atol=0.005)
+    np.testing.assert_allclose(symmetric["share"], share)
+    cells = describe.purity_table(purity)["Symmetric: right (%)"].to_list()
+    assert [cell.startswith("**") for cell in cells] == [False, False, True]
+
+
+def test_compared_methods_see_the_same_wrong_labels(bank: FeatureBank) -> None:
+    recipe = Recipe(epochs=3, score_epochs=1)
+    rows = compare_methods(bank, ["ce", "coteaching"], "symmetric", 0.2, seeds=[0, 1], recipe=recipe)
+    assert list(rows["method"]) == ["ce", "ce", "coteaching", "coteaching"]
+    assert rows["realised_rate"].to_list() == [0.2] * 4
+    assert rows["balanced_accuracy"].between(0, 1).all()
+    alone = compare_methods(bank, ["ce"], "symmetric", 0.2, seeds=[1], recipe=recipe)
+    assert alone["balanced_accuracy"].item() == pytest.approx(rows["balanced_accuracy"][1], abs=0.03)
+
+
+def test_class_maps_come_from_the_catalogue_and_unknown_banks_have_none() -> None:
+    assert describe.class_map_of("breastmnist") == {0: 1}
+    assert describe.class_map_of("mine") is None

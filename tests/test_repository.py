@@ -1,0 +1,179 @@
+"""The repository's own promises: pins, metadata, commands, contents and citations agree with each other."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import noisylib
+from noisylib.chapters import CHAPTERS
+from noisylib.data import DATASETS
+from noisylib.features.backbones import BACKBONES
+from noisylib.methods import METHODS
+
+LOCKED_EXTRAS = ("backbones", "book", "dev")
+HEAVY = [
+    *("timm", "open_clip", "medmnist", "papermill", "pandas", "matplotlib"),
+    *("torchvision", "sklearn", "PIL", "pyarrow", "joblib", "yaml", "tqdm"),
+]
+
+
+@pytest.fixture(scope="module")
+def project(root: Path) -> dict[str, Any]:
+    """The [project] table of pyproject.toml."""
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def lock(root: Path) -> dict[str, list[Requirement]]:
+    """The pins of requirements.lock by name; a name has several where a marker tells them apart."""
+    pins: dict[str, list[Requirement]] = {}
+    for line in (root / "requirements.lock").read_text().splitlines():
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            pins.setdefault(canonicalize_name(pin.name), []).append(pin)
+    return pins
+
+
+def exact(pin: Requirement) -> str:
+    """Return the one version a pin allows."""
+    (specifier,) = pin.specifier
+    assert specifier.operator == "==", f"{pin} is not an exact pin"
+    return specifier.version
+
+
+def test_every_pin_is_exact_and_needs_no_address(lock: dict[str, list[Requirement]]) -> None:
+    assert len(lock) > 100
+    for pins in lock.values():
+        for pin in pins:
+            assert pin.url is None
+            assert not exact(pin).endswith(".*")
+        assert len(pins) == 1 or all(pin.marker for pin in pins), f"{pins[0].name} is pinned twice"
+
+
+def test_lock_satisfies_every_range_of_pyproject(
+    project: dict[str, Any], lock: dict[str, list[Requirement]]
+) -> None:
+    wanted = list(project["dependencies"])
+    for extra in LOCKED_EXTRAS:
+        wanted += project["optional-dependencies"][extra]
+    for text in wanted:
+        need = Requirement(text)
+        pins = lock.get(canonicalize_name(need.name), [])
+        assert pins, f"{need.name} is not in requirements.lock"
+        for pin in pins:
+            assert need.specifier.contains(exact(pin)), f"{pin} breaks {need}"
+
+
+def test_gpu_packages_are_pinned_for_linux_only(lock: dict[str, list[Requirement]]) -> None:
+    gpu = [
+        pin for name, pins in lock.items() if name.startswith(("nvidia-", "cuda-", "triton")) for pin in pins
+    ]
+    assert gpu
+    for pin in gpu:
+        assert pin.marker is not None, f"{pin} has no marker, so it cannot be installed on macOS"
+        mac = {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"}
+        assert not pin.marker.evaluate(mac)
+        assert pin.marker.evaluate({"sys_platform": "linux", "platform_machine": "x86_64"})
+
+
+def test_conda_environment_is_the_lock(root: Path, project: dict[str, Any]) -> None:
+    environment = yaml.safe_load((root / "environment.yml").read_text())
+    plain = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert pip == ["-r requirements.lock", "-e ."]
+    python, *others = plain
+    assert others == ["pip"], "versions belong into requirements.lock, where both environments read them"
+    name, _, version = python.partition("=")
+    assert name == "python"
+    assert Requirement(f"python{project['requires-python']}").specifier.contains(version)
+
+
+def test_commit_hooks_use_the_locked_tools(root: Path, lock: dict[str, list[Requirement]]) -> None:
+    (repo,) = yaml.safe_load((root / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = {hook["id"]: hook for hook in repo["hooks"]}
+    assert set(hooks) == {"ruff", "ruff-format", "nbstripout", "check-yaml"}
+    for hook in ("ruff", "ruff-format", "nbstripout"):
+        (pin,) = hooks[hook]["additional_dependencies"]
+        tool = Requirement(pin)
+        assert exact(tool) == exact(lock[tool.name][0])
+    makefile = (root / "Makefile").read_text()
+    assert hooks["nbstripout"]["entry"] in makefile, "`make check` and the hook strip different keys"
+
+
+def test_citation_file(root: Path, project: dict[str, Any]) -> None:
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["cff-version"] == "1.2.0"
+    assert str(citation["version"]) == noisylib.__version__ == project["version"]
+    assert citation["license"] == project["license"] == "Apache-2.0"
+    assert "Apache License" in (root / "LICENSE").read_text()
+    assert all(author.get("name") for author in citation["authors"])
+
+
+def test_changelog_has_a_section_for_this_version(root: Path) -> None:
+    sections = re.findall(r"^## \[(.+?)\]", (root / "CHANGELOG.md").read_text(), flags=re.M)
+    assert {"Unreleased", noisylib.__version__} & set(sections)
+
+
+def test_makefile_has_at_most_eight_targets_and_lists_each(root: Path) -> None:
+    text = (root / "Makefile").read_text()
+    rules = dict(re.findall(r"^([a-z][a-z-]*):(.*)$", text, flags=re.M))
+    assert {"book", "test", "bench"} <= set(rules)
+    assert len(rules) <= 8
+    help_lines = {target: rule.partition("## ")[2].strip() for target, rule in rules.items()}
+    assert all(help_lines.values()), help_lines
+    if shutil.which("make") is None:
+        return
+    shown = subprocess.run(["make"], cwd=root, capture_output=True, text=True, check=True).stdout
+    for target, line in help_lines.items():
+        assert re.search(rf"make {target} .*{re.escape(line)}", shown), shown
+
+
+def test_readme_starts_with_the_two_commands(root: Path) -> None:
+    readme = (root / "README.md").read_text()
+    first_block = readme.split("```")[1]
+    assert re.search(r"^make book\b", first_block, flags=re.M)
+    assert re.search(r"^make test\b", first_block, flags=re.M)
+
+
+def test_files_named_in_the_prose_exist(root: Path) -> None:
+    for page in ("README.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (root / page).read_text()):
+            assert (root / target).exists(), f"{page} links to {target}"
+
+
+def test_table_of_contents_is_prose_and_every_page_of_the_chapters(root: Path) -> None:
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    listed = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
+    assert len(listed) == len(set(listed))
+    made = {f"book/pages/{page.slug}" for chapter in CHAPTERS.values() for page in chapter.pages}
+    assert made <= set(listed), "a chapter's page is missing from _toc.yml"
+    for name in set(listed) - made:
+        assert (root / f"{name}.md").is_file(), f"_toc.yml lists {name}, which no file or chapter makes"
+
+
+def test_every_citation_key_is_in_the_bibliography(root: Path) -> None:
+    keys = re.findall(r"^@\w+\{\s*([^,\s]+)", (root / "book" / "references.bib").read_text(), flags=re.M)
+    assert len(keys) == len(set(keys)), "a key is defined twice"
+    used = {f"method {name}": method.citation for name, method in METHODS.items()}
+    used |= {f"dataset {name}": info.citation for name, info in DATASETS.items()}
+    used |= {f"backbone {name}": info.citation for name, info in BACKBONES.items()}
+    missing = {where: key for where, key in used.items() if key not in keys}
+    assert not missing
+
+
+def test_import_loads_no_optional_package(root: Path) -> None:
+    code = f"import sys, noisylib; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

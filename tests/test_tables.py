@@ -1,0 +1,101 @@
+"""Tables: what is averaged, what is bold, who carries a dagger."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from _rows import study_rows
+
+from noisylib import tables
+from noisylib.methods import METHODS
+
+
+def test_summary_is_the_mean_and_sample_deviation_over_seeds() -> None:
+    summary = tables.summarise(study_rows())
+    row = summary[
+        (summary["method"] == "elr") & (summary["noise_type"] == "symmetric") & (summary["noise_rate"] == 0.2)
+    ].squeeze()
+    values = [0.9 - 0.2 - 0.1 + 0.01 * seed for seed in range(3)]
+    assert row["balanced_accuracy_mean"] == pytest.approx(sum(values) / 3)
+    assert row["balanced_accuracy_sd"] == pytest.approx(0.01)  # of 0, 0.01, 0.02 with n - 1
+    assert row["accuracy_mean"] == pytest.approx(sum(values) / 3 + 0.05)
+    assert row["runs"] == 3
+    assert len(summary) == 2 * 3 * 3
+
+
+def test_results_table_is_in_percent_with_the_best_in_bold() -> None:
+    table = tables.results_table(tables.summarise(study_rows()), "asymmetric")
+    assert list(table.columns) == ["Method", "0 %", "20 %", "40 %"]
+    assert list(table["Method"]) == ["Cross entropy", "ELR", "Co-teaching†"]
+    assert list(table["40 %"]) == ["**51.0 ± 1.0**", "41.0 ± 1.0", "31.0 ± 1.0"]
+
+
+def test_fewest_dead_classes_are_best_and_nobody_is_when_all_are_equal() -> None:
+    rows = study_rows()
+    hard = (rows["noise_rate"] == 0.4) & (rows["noise_type"] == "asymmetric")
+    rows.loc[hard & (rows["method"] != "elr"), "dead_classes"] = 2
+    table = tables.results_table(tables.summarise(rows), "asymmetric", "dead_classes", scale=1)
+    assert list(table["40 %"]) == ["2.0 ± 0.0", "**0.0 ± 0.0**", "2.0 ± 0.0"]
+    assert list(table["0 %"]) == ["0.0 ± 0.0"] * 3
+
+
+def test_one_seed_has_no_deviation() -> None:
+    table = tables.results_table(tables.summarise(study_rows(seeds=1)), "symmetric")
+    assert table["0 %"][0] == "**90.0**"
+
+
+def test_headline_takes_the_hardest_asymmetric_condition() -> None:
+    facts = tables.headline(tables.summarise(study_rows()))
+    assert facts["hardest_noise"] == "asymmetric"
+    assert facts["highest_rate"] == 40
+    assert (facts["best"], facts["worst"]) == ("Cross entropy", "Co-teaching†")
+    assert facts["best_score"] == pytest.approx(51)
+    assert facts["gap"] == pytest.approx(20)
+    assert facts["clean_gap"] == pytest.approx(20)
+
+
+def test_titles_follow_the_registry_and_mark_methods_that_are_told_the_rate() -> None:
+    titles = tables.method_titles(["elr-weak", "coteaching", "ce"])
+    assert list(titles) == ["ce", "coteaching", "elr-weak"]
+    assert {name for name, title in titles.items() if title.endswith("†")} == {
+        name for name in titles if name in METHODS and METHODS[name].told_noise_rate
+    }
+    assert "†" in tables.daggers(["coteaching"])
+    assert tables.daggers(["ce"]) == ""
+
+
+def test_recall_frame_averages_over_seeds() -> None:
+    frame = tables.recall_frame(study_rows(), "asymmetric", 0.4, list("abcd"))
+    assert list(frame.index) == ["Cross entropy", "ELR", "Co-teaching†"]
+    assert frame.loc["ELR"].to_numpy() == pytest.approx(np.full(4, 0.9 - 0.4 - 0.1 + 0.01))
+
+
+def test_provenance_names_runs_seeds_study_and_configuration() -> None:
+    text = tables.provenance(study_rows(), "0123456789abcdef")
+    assert text == "54 runs, 3 seeds, study made, configuration 01234567"
+
+
+def test_shown_table_is_captioned_named_and_keeps_bars_inside_cells() -> None:
+    import pandas as pd
+
+    text = tables.show(pd.DataFrame({"a": ["x|y"], "b": [1]}), "Caption.", "tab-x").data
+    assert text.splitlines() == [
+        ":::{table} Caption.", ":name: tab-x", "", "| a | b |", "| :-- | --: |", "| x\\|y | 1 |", ":::",
+    ]  # fmt: skip
+
+
+def test_registry_tables_have_a_row_for_everything() -> None:
+    assert list(tables.methods_table()["Key"]) == [f"`{name}`" for name in METHODS]
+    hyper = tables.hyperparameters_table(["elr"])
+    assert list(hyper["Name"]) == ["`lam`", "`beta`"]
+    assert list(hyper["Default"]) == ["3", "0.7"]
+    boxes = tables.method_notes(["elr", "ce"]).data
+    assert boxes.count(":::{admonition}") == 2
+    assert "`epochs`" in set(tables.recipe_table()["Setting"])
+
+
+def test_notes_leave_out_banks_without_any() -> None:
+    text = tables.notes({"A": "resized", "B": ""}).data
+    assert "**A**: resized" in text
+    assert "**B**" not in text
+    assert tables.notes({"B": ""}).data == ""
