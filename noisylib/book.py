@@ -206,6 +206,8 @@ def _execute(job: _Job, key: str, root: Path) -> None:
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=str(root),
+                # Kernels report being told to stop as an error; a cell's errors come another way.
+                extra_arguments=["--log-level=CRITICAL"],
             )
         except papermill.PapermillExecutionError as error:
             failed = root / "executed" / f"{job.page.slug}-failed.ipynb"

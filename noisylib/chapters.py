@@ -158,7 +158,7 @@ CHAPTERS: dict[str, Chapter] = {
         ),
         Chapter(
             "methods",
-            "The training rules",
+            "The training methods",
             "notebooks/methods.ipynb",
             MethodsParameters,
             (Page("methods"),),

@@ -155,7 +155,7 @@ def _small_loss_collapse(rows: pd.DataFrame) -> tuple[str, bool | None]:
 
 CLAIMS = (
     Claim(
-        "No training rule wins everywhere.",
+        "No method wins everywhere.",
         "ELR has the most wins, 49 of 150",
         "no method wins half of the conditions",
         _no_universal_winner,
@@ -210,7 +210,7 @@ CLAIMS = (
 
 
 def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return claim, the paper's value, ours, the verdict and its criterion, one row per claim."""
+    """Return claim, the paper's value, ours and the verdict, one row per claim."""
     import pandas as pd
 
     records = []
@@ -224,7 +224,16 @@ def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
                 "Paper": claim.paper,
                 "Ours": value if holds is not None else "",
                 "Verdict": f"**{verdict}**" + (f": {reason}" if reason else ""),
-                "Criterion": claim.criterion,
             }
         )
     return pd.DataFrame(records)
+
+
+def criteria_table() -> pd.DataFrame:
+    """Return what our rows must show for each claim that can be measured."""
+    import pandas as pd
+
+    measured = [claim for claim in CLAIMS if claim.measure]
+    return pd.DataFrame(
+        {"Claim": [claim.text for claim in measured], "Reproduced if": [c.criterion for c in measured]}
+    )

@@ -140,7 +140,7 @@ def book(
     ] = None,
     parameter: Annotated[
         list[str] | None,
-        typer.Option("-p", "--parameter", help="KEY=VALUE for that chapter; may be repeated."),
+        typer.Option("-p", "--parameter", metavar="KEY VALUE", help="For that chapter; may be repeated."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Execute pages that are up to date as well.")
@@ -150,9 +150,9 @@ def book(
     """Execute the book's chapters that are out of date, or one chapter with other parameters."""
     from noisylib.book import parse_overrides, run_book
 
-    pairs = [_pair(text) for text in parameter or []]
-    if pairs and chapter is None:
-        raise NoisylibError("-p needs a chapter: noisylib book CHAPTER -p KEY=VALUE.")
+    if parameter and chapter is None:
+        raise NoisylibError("-p needs a chapter: noisylib book CHAPTER -p KEY VALUE.")
+    pairs = [(key, value) for key, _, value in (text.partition("=") for text in parameter or [])]
     values = parse_overrides(chapter, pairs) if chapter and pairs else {}
     run_book(chapter, values, force=force, out=out, echo=typer.echo)
 
@@ -160,40 +160,58 @@ def book(
 @features_app.command("extract")
 def extract(
     dataset: Annotated[str, typer.Argument(help="Image set; see 'noisylib list datasets'.")],
-    backbone: Annotated[str, typer.Argument(help="Backbone; see 'noisylib list backbones'.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the image set.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the official files of the set.")],
+    backbone: Annotated[
+        str, typer.Option(help="Frozen network; see 'noisylib list backbones'.")
+    ] = "deit_tiny",
     weights: Annotated[
-        Path | None, typer.Option(help="Local checkpoint; default: the hub's, if it is cached.")
+        Path | None, typer.Option(help="Local checkpoint; default: the hub's, cached or fetched.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Backbone name in the bank, for a checkpoint of your own.")
+        str | None, typer.Option(help="What the bank calls its backbone, for weights of your own.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Bank to write; default: DATASET-BACKBONE.safetensors.")
+        Path | None, typer.Option(help="Bank to write; default: in the folder of the shipped banks.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64,
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="auto (bf16 where the processor has it), bf16 or fp32.")
+        str, typer.Option(help="auto (bfloat16 where the processor has it), bfloat16 or float32.")
     ] = "auto",
     resume: Annotated[bool, typer.Option(help="Go on with what a stopped extraction left.")] = True,
 ) -> None:
     """Run every image of a set through a frozen backbone and write the feature bank."""
     from noisylib.features.extract import extract_bank
 
-    out = out or Path(f"{dataset}-{name or backbone}.safetensors")
     bank = extract_bank(
-        dataset, data, backbone, weights=weights, name=name, out=out, batch_size=batch_size, device=device,
-        precision=precision, resume=resume, progress=True,
-    )  # fmt: skip
-    typer.echo(f"{bank.n_samples} images, {bank.n_features} features each, in {out}")
+        dataset,
+        data,
+        backbone,
+        weights=weights,
+        name=name,
+        out=out,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+        resume=resume,
+    )
+    typer.echo(
+        f"{bank.n_samples} images, {bank.n_features} features each: {bank.meta.dataset}-{bank.meta.backbone}"
+    )
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise NoisylibError(f"-p {text!r}: write KEY=VALUE, for example -p noise_rate=0.3.")
-    return key, value
+def join_parameters(arguments: list[str]) -> list[str]:
+    """Turn papermill's ``-p KEY VALUE`` into one token, ``-p KEY=VALUE``, which is accepted as well."""
+    joined, rest = [], iter(arguments)
+    for token in rest:
+        joined.append(token)
+        if token in ("-p", "--parameter"):
+            key = next(rest, None)
+            value = None if key is None or "=" in key else next(rest, None)
+            if key is None or ("=" not in key and value is None):
+                raise NoisylibError("-p needs a key and a value, for example -p noise_rate 0.3.")
+            joined.append(key if value is None else f"{key}={value}")
+    return joined
 
 
 def _duration(seconds: float) -> str:
@@ -206,7 +224,7 @@ def main() -> None:
     """Run the command line; errors meant for people are one message, not a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        app()
+        app(join_parameters(sys.argv[1:]))
     except (NoisylibError, MissingExtraError) as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(2) from None

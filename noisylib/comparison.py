@@ -1,4 +1,4 @@
-"""Several training rules on one bank under one noise condition: the small sibling of a study."""
+"""Several methods on one bank under one noise condition: the small sibling of a study."""
 
 from __future__ import annotations
 

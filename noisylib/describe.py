@@ -74,31 +74,43 @@ def counts_table(counts: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def datasets_table(banks: Mapping[str, FeatureBank]) -> pd.DataFrame:
-    """Return what the catalogue and the banks say of each dataset: size, imbalance, licence, source."""
-    import pandas as pd
+def sizes_table(banks: Mapping[str, FeatureBank]) -> pd.DataFrame:
+    """Return classes, samples per split and imbalance of each bank.
 
-    from noisylib.data.catalog import DATASETS
+    The imbalance is the training samples of the largest class over those of the smallest.
+    """
+    import pandas as pd
 
     records = []
     for name, bank in banks.items():
-        info = DATASETS.get(name)
         train = np.bincount(bank.labels[bank.indices("train")], minlength=bank.n_classes)
+        splits = (("Train", "train"), ("Validation", "val"), ("Test", "test"))
         records.append(
             {
                 "Data set": bank_title(name),
-                "Images": info.modality if info else "",
-                "Licence": bank.meta.licence,
-                "Source": f"{{cite:p}}`{bank.meta.citation}`" if bank.meta.citation else "",
                 "Classes": bank.n_classes,
-                **{
-                    label: len(bank.indices(split))
-                    for label, split in (("Train", "train"), ("Validation", "val"), ("Test", "test"))
-                },
+                **{label: f"{len(bank.indices(split)):,}" for label, split in splits},
                 "Imbalance": f"{train.max() / train.min():.1f}",
             }
         )
     return pd.DataFrame(records)
+
+
+def sources_table(banks: Mapping[str, FeatureBank]) -> pd.DataFrame:
+    """Return what the images of each bank are, where they come from, and their licence."""
+    import pandas as pd
+
+    from noisylib.data.catalog import DATASETS
+
+    return pd.DataFrame(
+        {
+            "Data set": bank_title(name),
+            "Images": DATASETS[name].modality if name in DATASETS else "",
+            "Licence": bank.meta.licence,
+            "Source": f"{{cite:p}}`{bank.meta.citation}`" if bank.meta.citation else "",
+        }
+        for name, bank in banks.items()
+    )
 
 
 def projection_points(
@@ -174,6 +186,25 @@ def probe_scores(banks: Mapping[str, FeatureBank], neighbours: int) -> pd.DataFr
     return pd.DataFrame(records)
 
 
+def probe_facts(scores: pd.DataFrame) -> dict[str, str | float]:
+    """Return which bank the linear probe knows most and least about, in percentage points.
+
+    ``strongest`` and ``weakest`` by balanced accuracy above chance; ``closest`` is the bank whose
+    accuracy is nearest to always answering the largest class.
+    """
+    named = scores.set_index("dataset")
+    gain = 100 * (named["linear_balanced"] - named["chance"])
+    over = 100 * (named["linear_accuracy"] - named["majority"])
+    return {
+        "strongest": gain.idxmax(),
+        "strongest_gain": float(gain.max()),
+        "weakest": gain.idxmin(),
+        "weakest_gain": float(gain.min()),
+        "closest": over.idxmin(),
+        "closest_over": float(over.min()),
+    }
+
+
 def probe_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Return `probe_scores` in percent, under readable headings."""
     table = scores.set_index("dataset").mul(100).round(1).map("{:.1f}".format).reset_index()
@@ -240,7 +271,7 @@ def rates_table(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def purity_table(purity: pd.DataFrame) -> pd.DataFrame:
-    """Return labels carried and percent right per class, a pair of columns per noise; below half in bold."""
+    """Return share of each class and "percent right of labels carried" per noise, below half in bold."""
     from noisylib.plots import noise_title
 
     first = purity[purity["noise"] == purity["noise"].iloc[0]]
@@ -248,10 +279,9 @@ def purity_table(purity: pd.DataFrame) -> pd.DataFrame:
     table["share"] = [f"{100 * v:.1f}" for v in table["share"]]
     table.columns = ["Class", "Share (%)"]
     for noise, part in purity.groupby("noise", sort=False):
-        right = [f"{100 * v:.1f}" for v in part["purity"]]
-        bold = [f"**{text}**" if v < 0.5 else text for text, v in zip(right, part["purity"], strict=True)]
-        table[f"{noise_title(noise)}: labels"] = [f"{n:,}" for n in part["labelled"]]
-        table[f"{noise_title(noise)}: right (%)"] = bold
+        cells = [f"{100 * v:.1f} % of {n:,}" for v, n in zip(part["purity"], part["labelled"], strict=True)]
+        bold = [f"**{text}**" if v < 0.5 else text for text, v in zip(cells, part["purity"], strict=True)]
+        table[noise_title(noise)] = bold
     return table
 
 

@@ -103,7 +103,7 @@ def transition_matrix(
     noise_rate : probability that a sample of an affected class is flipped, in [0, max_rate).
     class_map : true class -> noisy class; needed by "asymmetric" only.
 
-    Source: Patrini et al. 2017, section 6 (symmetric, asymmetric); Han et al. 2018, section 4 (pair flip).
+    Source: Patrini et al. 2017 (symmetric, asymmetric); Han et al. 2018 (pair flip).
     """
     check_rate(noise_type, noise_rate, n_classes)
     if noise_type == "symmetric":
@@ -177,7 +177,7 @@ def _instance_labels(
     temperature: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Draw from P_i = q_i softmax(a_i) off the true class and 1 - q_i on it (Xia et al. 2020, alg. 2)."""
+    """Draw from P_i = q_i softmax(a_i) off the true class and 1 - q_i on it (Xia et al. 2020)."""
     from scipy.optimize import brentq
     from scipy.stats import truncnorm
 

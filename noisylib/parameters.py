@@ -94,7 +94,7 @@ class QuickstartParameters:
     )
     methods: list[str] = field(
         default_factory=lambda: ["ce", "ls", "gce", "elr", "coteaching"],
-        metadata=rules("training rules to compare", names=_methods),
+        metadata=rules("methods to compare", names=_methods),
     )
     head: str = field(default="adapter", metadata=rules("linear, mlp or adapter", names=_heads))
     epochs: int = field(default=50, metadata=rules("passes over the training set", low=1, high=1000))
@@ -106,6 +106,20 @@ class QuickstartParameters:
     def __post_init__(self) -> None:
         _not_empty(self, "methods", "seeds")
         _check_rates(self.dataset, self.noise_type, [self.noise_rate])
+
+    def condition(self) -> dict[str, Any]:
+        """Return the arguments of `comparison.compare_methods` after bank and methods."""
+        from noisylib.describe import class_map_of
+        from noisylib.recipe import Recipe
+
+        return {
+            "noise_type": self.noise_type,
+            "noise_rate": self.noise_rate,
+            "class_map": class_map_of(self.dataset),
+            "head": self.head,
+            "seeds": self.seeds,
+            "recipe": Recipe(epochs=self.epochs, score_epochs=min(10, self.epochs)),
+        }
 
 
 @dataclass(frozen=True)

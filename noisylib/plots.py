@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from noisylib.errors import require
-from noisylib.plotstyle import COLOURS, INK, PAPER, WIDTH, book_figure, method_styles, style_of
+from noisylib.plotstyle import COLOURS, FAINT, INK, PAPER, WIDTH, book_figure, method_styles, style_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,12 +184,14 @@ def transition_heatmaps(matrices: Mapping[str, np.ndarray], class_names: Sequenc
 
 
 @book_figure
-def class_bars(counts: pd.DataFrame) -> Figure:
+def class_sizes(counts: pd.DataFrame) -> Figure:
     """Draw the training samples per class of every dataset, log scale, largest class first.
+
+    Dots and not bars: on a logarithmic axis the length of a bar means nothing.
 
     Parameters
     ----------
-    counts : columns dataset, class, split, samples, from `tables.class_counts`.
+    counts : columns dataset, class, split, samples, from `describe.class_counts`.
     """
     plt = require("matplotlib.pyplot", "book")
     train = counts[counts["split"] == "train"]
@@ -198,20 +200,26 @@ def class_bars(counts: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         len(groups),
         1,
-        figsize=(WIDTH, 0.21 * sum(heights) + 0.5),
+        figsize=(WIDTH, 0.22 * sum(heights) + 0.5),
         sharex=True,
         squeeze=False,
         height_ratios=heights,
     )
-    for position, (axis, (name, part)) in enumerate(zip(axes[:, 0], groups.items(), strict=True)):
-        axis.barh(part["class"], part["samples"], color=COLOURS[position % len(COLOURS)], height=0.72)
-        axis.bar_label(axis.containers[0], fmt="{:,.0f}", padding=3, fontsize=8)
+    left = 10 ** np.floor(np.log10(train["samples"].min())) if len(train) else 1
+    for axis, (name, part) in zip(axes[:, 0], groups.items(), strict=True):
+        axis.hlines(part["class"], left, part["samples"], color=FAINT, linewidth=3)
+        axis.plot(part["samples"], part["class"], "o", color=COLOURS[0], markersize=6)
+        for klass, samples in zip(part["class"], part["samples"], strict=True):
+            axis.annotate(
+                f"{samples:,}", (samples, klass), xytext=(7, -3), textcoords="offset points", fontsize=8
+            )
         axis.set_title(name)
+        axis.set_ylim(-0.6, len(part) - 0.4)
         axis.grid(axis="y", visible=False)
         axis.tick_params(axis="y", length=0)
     axis.set_xscale("log")
-    axis.set_xlim(left=10, right=2.5 * train["samples"].max())
-    axis.set_xlabel("Training images (log scale)")
+    axis.set_xlim(left, 2.2 * train["samples"].max())
+    axis.set_xlabel("Training images (logarithmic scale)")
     return figure
 
 
@@ -226,26 +234,33 @@ def projections(points: pd.DataFrame) -> Figure:
     plt = require("matplotlib.pyplot", "book")
     groups = dict(tuple(points.groupby("dataset", sort=False)))
     rows = -(-len(groups) // 2)
-    figure, axes = plt.subplots(rows, 2, figsize=(WIDTH, 2.7 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, 2, figsize=(WIDTH, 3.6 * rows), squeeze=False)
     for axis, (name, part) in zip(axes.flat, groups.items(), strict=False):
-        # Rare classes on top: below thousands of common ones they could not be seen.
+        # Rare classes on top: below hundreds of common ones they could not be seen.
         order = part["class"].value_counts().index
         for position, klass in enumerate(order):
             here, style = part[part["class"] == klass], style_of(position)
             axis.scatter(
                 here["x"],
                 here["y"],
-                s=13,
+                s=15,
                 color=style.color,
                 marker=style.marker,
-                alpha=0.75,
+                alpha=0.8,
                 linewidths=0,
                 label=klass,
             )
         axis.set_title(name)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(True)
-        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1, fontsize=7.5)
+        axis.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            ncols=min(4 if len(order) > 6 else 3, len(order)),
+            handletextpad=0.1,
+            columnspacing=0.8,
+            fontsize=7.5,
+        )
     for axis in axes.flat[len(groups) :]:
         axis.set_axis_off()
     return figure
@@ -278,8 +293,8 @@ def purity_curves(purity: pd.DataFrame, rate: float) -> Figure:
         for rank, (klass, x, y) in enumerate(
             zip(ordered["class"], 100 * ordered["share"], 100 * ordered["purity"], strict=True)
         ):
-            # Sides in turn: classes of like size lie on top of each other.
-            offset, side = ((5, -8), "left") if rank % 2 else ((-5, 4), "right")
+            # Sides in turn, because classes of like size lie on top of each other; never out of the axes.
+            offset, side = ((5, -8), "left") if rank % 2 and x < 30 else ((-5, 4), "right")
             axis.annotate(klass, (x, y), xytext=offset, textcoords="offset points", fontsize=8, ha=side)
         axis.set_xscale("log")
         axis.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])

@@ -11,7 +11,7 @@ from noisylib.errors import NoisylibError
 class Recipe:
     """Adam with coupled weight decay and a step schedule; no model selection.
 
-    After Kim et al. 2024 (CUFIT, section 5.1), whose linear probes on frozen medical features are the
+    After Yu et al. 2024 (CUFIT, section 5.1), whose linear probes on frozen medical features are the
     closest published setting: Adam 1e-3, weight decay 1e-5, steps of x0.1, mean of the last 10 epochs.
     Half their epochs and four times their batch, for speed.
 

@@ -5,6 +5,7 @@ Scores are fractions in [0, 1] in the rows and percent in what a reader sees.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,21 +19,28 @@ DAGGER = "†"
 CONDITION = ["dataset", "backbone", "head", "noise_type", "noise_rate"]
 
 
-def show(frame: pd.DataFrame, caption: str, name: str, *, left: int = 1) -> Markdown:
+def show(frame: pd.DataFrame, caption: str, name: str) -> Markdown:
     """Return a numbered, captioned table that the book renders and a notebook still shows legibly.
+
+    Columns of numbers are aligned right, others left; the index is left out.
 
     Parameters
     ----------
-    frame : what to show, as it is; the index is left out.
+    frame : what to show, as it is.
     caption, name : MyST text, and the label that ``{numref}`` refers to.
-    left : how many leading columns are text and aligned left; the others are aligned right.
     """
     from IPython.display import Markdown
 
     header = _line(frame.columns)
-    rule = _line([":--" if i < left else "--:" for i in range(frame.shape[1])])
+    rule = _line(["--:" if _all_numbers(frame[column]) else ":--" for column in frame])
     body = [_line(row) for row in frame.itertuples(index=False)]
     return Markdown("\n".join([f":::{{table}} {caption}", f":name: {name}", "", header, rule, *body, ":::"]))
+
+
+def _all_numbers(column: pd.Series) -> bool:
+    """Say whether every cell is a number, perhaps bold, with a deviation or with thousands separated."""
+    number = r"\*{0,2}[-+]?[\d.,]+( ± [\d.,]+)?\*{0,2}"
+    return all(re.fullmatch(number, str(cell)) for cell in column)
 
 
 def notes(texts: Mapping[str, str]) -> Markdown:
@@ -241,9 +249,15 @@ def method_notes(names: Sequence[str]) -> Markdown:
 
     boxes = []
     for name in names:
-        text = inspect.getdoc(METHODS[name]).replace("<", "\\<").replace("*", "\\*").replace("_", "\\_")
+        text = _escape(inspect.getdoc(METHODS[name]) or "")
         boxes += [f":::{{admonition}} {METHODS[name].title}", ":class: note", "", text, ":::", ""]
     return Markdown("\n".join(boxes))
+
+
+def _escape(text: str) -> str:
+    """Return plain text as Markdown: what would be markup is escaped, except inside backticks."""
+    parts = re.split(r"(``.*?``|`.*?`)", text, flags=re.S)
+    return "".join(part if i % 2 else re.sub(r"([<*_\[\]])", r"\\\1", part) for i, part in enumerate(parts))
 
 
 def recipe_table() -> pd.DataFrame:

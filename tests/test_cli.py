@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from noisylib import cli
+from noisylib.errors import NoisylibError
 from noisylib.methods import METHODS
 
 TINY = {
@@ -33,7 +34,7 @@ def study(tmp_path, monkeypatch):
 
 
 def call(*arguments: str):
-    return CliRunner().invoke(cli.app, list(arguments))
+    return CliRunner().invoke(cli.app, cli.join_parameters(list(arguments)))
 
 
 def test_dry_run_says_what_is_missing_and_writes_nothing(study, tmp_path) -> None:
@@ -81,7 +82,7 @@ def test_list(what: str) -> None:
     if what == "methods":
         lines = result.output.splitlines()[2:]
         assert [line.split()[0] for line in lines] == list(METHODS)
-        assert [line for line in lines if " yes " in line][0].startswith("coteaching")
+        assert next(line for line in lines if " yes " in line).startswith("coteaching")
 
 
 def test_errors_are_one_message_without_a_traceback(tmp_path) -> None:
@@ -100,10 +101,9 @@ def test_errors_are_one_message_without_a_traceback(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["book", "quickstart", "-p", "noise_rate"], "write KEY=VALUE"),
-        (["book", "-p", "noise_rate=0.3"], "-p needs a chapter"),
+        (["book", "-p", "noise_rate", "0.3"], "-p needs a chapter"),
         (["book", "quikstart"], "Did you mean 'quickstart'"),
-        (["book", "quickstart", "-p", "noise_rat=0.3"], "Did you mean 'noise_rate'"),
+        (["book", "quickstart", "-p", "noise_rat", "0.3"], "Did you mean 'noise_rate'"),
         (["run", "nowhere.yaml"], "no study at"),
     ],
 )
@@ -111,3 +111,12 @@ def test_slips_are_named(arguments: list[str], message: str) -> None:
     result = call(*arguments)
     assert result.exit_code != 0
     assert message in str(result.exception)
+
+
+def test_parameters_in_both_spellings() -> None:
+    assert cli.join_parameters(["book", "x", "-p", "a", "1", "-p", "b=2=3", "--force"]) == [
+        "book", "x", "-p", "a=1", "-p", "b=2=3", "--force",
+    ]  # fmt: skip
+    for short in (["book", "x", "-p"], ["book", "x", "-p", "a"]):
+        with pytest.raises(NoisylibError, match="needs a key and a value"):
+            cli.join_parameters(short)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from blobs import blobs
 
@@ -35,12 +36,16 @@ def test_counts_by_class_and_split(bank: FeatureBank) -> None:
     assert table[["Train", "Validation", "Test"]].sum().to_list() == [60, 20, 40]
 
 
-def test_overview_has_the_imbalance_of_the_training_split(bank: FeatureBank) -> None:
-    table = describe.datasets_table({"made": bank})
+def test_sizes_have_the_imbalance_of_the_training_split(bank: FeatureBank) -> None:
+    table = describe.sizes_table({"made": bank})
     counts = np.bincount(bank.part("train")[1])
     assert table["Imbalance"].item() == f"{counts.max() / counts.min():.1f}"
-    assert table["Source"].item() == "{cite:p}`key`"
-    assert table["Test"].item() == 40
+    assert table[["Train", "Validation", "Test"]].to_numpy().tolist() == [["60", "20", "40"]]
+
+
+def test_sources_carry_licence_and_citation(bank: FeatureBank) -> None:
+    table = describe.sources_table({"made": bank})
+    assert table.to_numpy().tolist() == [["made", "", "CC0", "{cite:p}`key`"]]
 
 
 def test_trivial_scores_of_the_test_split(bank: FeatureBank) -> None:
@@ -81,6 +86,25 @@ def test_probes_solve_blobs_and_know_the_trivial_scores(bank: FeatureBank) -> No
     assert describe.probe_table(scores.to_frame().T)["Chance: balanced"].item() == "33.3"
 
 
+def test_facts_name_the_strongest_and_the_weakest_bank() -> None:
+    scores = pd.DataFrame(
+        {
+            "dataset": ["A", "B"],
+            "majority": [0.5, 0.9],
+            "chance": [0.5, 0.25],
+            "linear_accuracy": [0.8, 0.95],
+            "linear_balanced": [0.7, 0.65],
+        }
+    )
+    facts = describe.probe_facts(scores)
+    assert (facts["strongest"], facts["weakest"], facts["closest"]) == ("B", "A", "B")
+    assert facts["strongest_gain"] == pytest.approx(40)
+    assert facts["weakest_gain"] == pytest.approx(20)
+    assert facts["closest_over"] == pytest.approx(5)
+    # Numpy numbers would print as np.float64(40.0) in the book.
+    assert {type(value) for value in facts.values()} == {str, float}
+
+
 def test_realised_rates_of_an_asymmetric_map_that_leaves_a_class_alone() -> None:
     y = np.repeat([0, 1, 2], [50, 30, 20])
     rates = describe.realised_rates(y, [0.2], n_classes=3, class_map={0: 1, 1: 0}, seed=0)
@@ -100,8 +124,10 @@ def test_purity_follows_the_closed_form_of_symmetric_noise() -> None:
     expected = share * 0.6 / (share * 0.6 + (1 - share) * 0.4 / 2)
     np.testing.assert_allclose(symmetric["purity"], expected, atol=0.005)
     np.testing.assert_allclose(symmetric["share"], share)
-    cells = describe.purity_table(purity)["Symmetric: right (%)"].to_list()
-    assert [cell.startswith("**") for cell in cells] == [False, False, True]
+    cells = describe.purity_table(purity)["Symmetric"].to_list()
+    # Of 100 images of class c 60 stay; a fifth of the 900 others, 180, join them.
+    assert cells[2] == "**25.0 % of 240**"
+    assert not cells[0].startswith("**")
 
 
 def test_compared_methods_see_the_same_wrong_labels(bank: FeatureBank) -> None:

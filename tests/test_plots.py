@@ -30,9 +30,9 @@ def matrices():
     return plots.transition_heatmaps({"symmetric": np.eye(4), "pairflip": np.full((4, 4), 0.25)}, CLASSES)
 
 
-def bars():
+def sizes():
     records = [("One", name, "train", 10 * (i + 1)) for i, name in enumerate(CLASSES)]
-    return plots.class_bars(pd.DataFrame(records, columns=["dataset", "class", "split", "samples"]))
+    return plots.class_sizes(pd.DataFrame(records, columns=["dataset", "class", "split", "samples"]))
 
 
 def maps():
@@ -55,7 +55,7 @@ def cost():
     return plots.choice_cost(frame)
 
 
-@pytest.mark.parametrize("draw", [curves, recall, matrices, bars, maps, purity, cost])
+@pytest.mark.parametrize("draw", [curves, recall, matrices, sizes, maps, purity, cost])
 def test_figures_are_opaque_light_closed_and_fit_a_column(draw) -> None:
     import matplotlib.pyplot as plt
 
@@ -76,7 +76,7 @@ def test_curves_show_means_in_percent_with_a_style_per_method() -> None:
     np.testing.assert_allclose(lines["ELR"].get_ydata(), [81, 61, 41])
     looks = {(line.get_marker(), line.get_color()) for label, line in lines.items() if label[0] != "_"}
     assert len(looks) == 3
-    assert [axis.get_title() for axis in figure.axes[:2]] == ["Symmetric noise", "Asymmetric noise"]
+    assert [axis.get_title("left") for axis in figure.axes[:2]] == ["Symmetric noise", "Asymmetric noise"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["Cross entropy", "ELR", "Co-teaching†"]
 
@@ -114,10 +114,13 @@ def test_matrices_print_percent_and_leave_zeros_empty() -> None:
     assert sorted(texts) == [""] * 12 + ["100"] * 4
 
 
-def test_bars_are_in_the_order_of_their_size() -> None:
-    axis = bars().axes[0]
-    assert [bar.get_width() for bar in axis.patches] == [10, 20, 30, 40]
+def test_class_sizes_are_in_order_and_labelled() -> None:
+    axis = sizes().axes[0]
+    (line,) = axis.get_lines()
+    assert list(line.get_xdata()) == [10, 20, 30, 40]
     assert axis.get_xscale() == "log"
+    assert axis.get_xlim()[0] <= 10
+    assert [text.get_text() for text in axis.texts] == ["10", "20", "30", "40"]
 
 
 def test_expected_purity_passes_through_its_closed_form() -> None:

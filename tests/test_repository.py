@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -24,7 +26,7 @@ from noisylib.methods import METHODS
 LOCKED_EXTRAS = ("backbones", "book", "dev")
 HEAVY = [
     *("timm", "open_clip", "medmnist", "papermill", "pandas", "matplotlib"),
-    *("torchvision", "sklearn", "PIL", "pyarrow", "joblib", "yaml", "tqdm"),
+    *("torchvision", "sklearn", "PIL", "pyarrow", "joblib", "yaml"),
 ]
 
 
@@ -145,6 +147,33 @@ def test_readme_starts_with_the_two_commands(root: Path) -> None:
     first_block = readme.split("```")[1]
     assert re.search(r"^make book\b", first_block, flags=re.M)
     assert re.search(r"^make test\b", first_block, flags=re.M)
+
+
+def test_python_of_the_readme_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quickstart, embeddings, own_folder = re.findall(
+        r"```python\n(.*?)```", (root / "README.md").read_text(), flags=re.S
+    )
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(quickstart, names)
+    assert len(names["rows"]) == 12
+
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    mine = {
+        "labels": labels,
+        "features": random.normal(size=(60, 4)) + labels[:, None],
+        "split": np.arange(60) // 40 * 2,
+    }
+    exec(embeddings, mine)
+    assert (tmp_path / "data/banks/mine-my_model.safetensors").is_file()
+    assert set(mine["rows"]["method"]) == {"ce", "elr"}
+
+    # A real run would fetch weights, so the names and arguments are checked only.
+    images, extract = own_folder.strip().splitlines()[-2:]
+    exec(own_folder.replace(images, "").replace(extract, ""), mine)
+    inspect.signature(mine["load_folder"]).bind("my_pictures", name="mine")
+    inspect.signature(mine["extract_features"]).bind(None, mine["load_backbone"], out="mine.safetensors")
 
 
 def test_files_named_in_the_prose_exist(root: Path) -> None:

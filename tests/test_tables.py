@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from _rows import study_rows
 
@@ -76,12 +77,22 @@ def test_provenance_names_runs_seeds_study_and_configuration() -> None:
 
 
 def test_shown_table_is_captioned_named_and_keeps_bars_inside_cells() -> None:
-    import pandas as pd
-
     text = tables.show(pd.DataFrame({"a": ["x|y"], "b": [1]}), "Caption.", "tab-x").data
     assert text.splitlines() == [
         ":::{table} Caption.", ":name: tab-x", "", "| a | b |", "| :-- | --: |", "| x\\|y | 1 |", ":::",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cell", "rule"),
+    [("1,080", "--:"), ("**51.0 ± 1.0**", "--:"), ("-0.5", "--:"), ("2 of 3", ":--"), ("", ":--")],
+)
+def test_numbers_are_aligned_right(cell: str, rule: str) -> None:
+    assert f"| {rule} |" in tables.show(pd.DataFrame({"a": [cell]}), "", "x").data
+
+
+def test_documentation_is_escaped_outside_of_code() -> None:
+    assert tables._escape("p_y <p, t> ``T_k``") == "p\\_y \\<p, t> ``T_k``"
 
 
 def test_registry_tables_have_a_row_for_everything() -> None:

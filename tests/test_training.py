@@ -109,7 +109,7 @@ def test_scores_are_means_over_the_last_epochs() -> None:
     np.testing.assert_allclose(result.recall, result.recall_history[2:].mean(0))
     np.testing.assert_allclose(result.balanced_accuracy, result.recall.mean(-1))
     last = result.test_logits.argmax(-1)
-    by_hand = [(last[0][Y_TEST == c] == c).mean() for c in range(K)]
+    by_hand = [(last[0][c == Y_TEST] == c).mean() for c in range(K)]
     np.testing.assert_allclose(result.recall_history[-1, 0], by_hand)
 
 

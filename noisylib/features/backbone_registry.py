@@ -167,6 +167,7 @@ _ROWS = (
         pretraining="supervised, ImageNet-21k",
         licence="Apache-2.0",
         citation="dosovitskiy2021vit",
+        notes="The AugReg weights of Steiner et al. (2022), before any fine-tuning to ImageNet-1k.",
         parameters=85.8,
     ),
     _timm(

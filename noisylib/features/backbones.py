@@ -95,13 +95,15 @@ def load_backbone(
     NoisylibError
         The checkpoint is damaged or belongs to another network.
     """
+    if weights is not None and not pretrained:
+        raise NoisylibError(f"weights={str(weights)!r} and pretrained=False contradict each other: give one.")
     info = name if isinstance(name, BackboneInfo) else backbone_info(name)
     path = find_weights(info, weights) if pretrained else None
     state = read_checkpoint(path, info.checkpoint_key) if path else {}
     build = {"timm": _build_timm, "open_clip": _build_open_clip}[info.library]
     # Libraries initialise from the global generator; it is put back as it was.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("backbone", info.name))
+        torch.default_generator.manual_seed(derive_seed("backbone", info.name))
         model, pixels = build(info, state)
     if path:
         _load_state(model, state, info, path)

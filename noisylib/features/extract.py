@@ -8,7 +8,8 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -125,10 +126,6 @@ def extract_features(
         "batch_size": batch_size,
         "preprocessing": preprocessing,
     }
-    size = batch_size * max(1, shard_images // batch_size)
-    shards = ShardFolder(out, fingerprint, len(images), size, resume)
-    _fill(shards, images, backbone, batch_size, precision, progress)
-    arrays = shards.collect()
     meta = BankMeta(
         dataset=images.info.name,
         backbone=name,
@@ -137,11 +134,14 @@ def extract_features(
         citation=images.info.citation,
         command=command,
         source=images.info.url,
-        notes=_describe_sizes(arrays["sizes"]),
     )
-    bank = FeatureBank.from_arrays(
-        arrays["features"], images.labels, images.split, images.info.classes, meta, images.groups
-    )
+    # Names, labels and splits that no bank may have are refused now, not after hours of extraction.
+    _bank(np.zeros((len(images), 1)), images, meta)
+    size = batch_size * max(1, shard_images // batch_size)
+    shards = ShardFolder(out, fingerprint, len(images), size, resume)
+    _fill(shards, images, backbone, batch_size, precision, progress)
+    arrays = shards.collect()
+    bank = _bank(arrays["features"], images, replace(meta, notes=_describe_sizes(arrays["sizes"])))
     bank.save(out)
     shards.remove()
     return bank
@@ -213,20 +213,30 @@ def _fill(
     rows = {start: range(start, min(start + shards.size, len(images))) for start in todo}
     batches = [part[i : i + batch_size] for part in rows.values() for i in range(0, len(part), batch_size)]
     done = len(images) - sum(map(len, rows.values()))
-    label = f"{images.info.name} {backbone.info.name}"
     bar = tqdm(
-        total=len(images), initial=done, desc=label, unit="image", file=sys.stderr, disable=not progress
+        total=len(images),
+        initial=done,
+        desc=f"{images.info.name} {backbone.info.name}",
+        unit="image",
+        file=sys.stderr,
+        disable=not progress,
     )
-    with bar:
-        stream = zip(batches, read_batches(images, backbone, batches), strict=True)
+    # Closing the stream ends the decoding threads, also when a forward pass fails.
+    with bar, closing(read_batches(images, backbone, batches)) as stream:
         for start, part in rows.items():
             features, sizes = [], []
             for _ in range(0, len(part), batch_size):
-                batch, (pixels, size) = next(stream)
+                pixels, size = next(stream)
                 features.append(forward(backbone, pixels.to(backbone.device), precision))
                 sizes.append(size)
-                bar.update(len(batch))
+                bar.update(len(size))
             shards.write(start, {"features": np.concatenate(features), "sizes": np.concatenate(sizes)})
+
+
+def _bank(features: np.ndarray, images: ImageSet, meta: BankMeta) -> FeatureBank:
+    return FeatureBank.from_arrays(
+        features, images.labels, images.split, images.info.classes, meta, images.groups
+    )
 
 
 def _autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:

@@ -14,12 +14,12 @@ from noisylib.methods.base import Batch, Method, cross_entropy
 class CrossEntropy(Method):
     """Mean of -log p[y_noisy] over the batch.
 
-    Source: the linear-probing baseline of Kim et al. 2024 (CUFIT), section 5.1.
+    Source: the linear-probing baseline of Yu et al. 2024 (CUFIT), section 5.1.
     """
 
     name: ClassVar[str] = "ce"
     title: ClassVar[str] = "Cross entropy"
-    citation: ClassVar[str] = "kim2024cufit"
+    citation: ClassVar[str] = "yu2024cufit"
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return the mean cross entropy of each network."""

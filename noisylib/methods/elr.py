@@ -21,7 +21,7 @@ class EarlyLearningRegularisation(Method):
     carries no gradient; the prediction inside the inner product does. Probabilities are clamped to
     [1e-4, 1 - 1e-4] as in the authors' release, and renormalised for the buffer only.
 
-    Source: Liu et al. 2020, equations 7 and 9, algorithm 1; buffer and clamp: appendix G and release.
+    Source: Liu et al. 2020, equation 7 and algorithm 1; the clamp is that of the authors' release.
     """
 
     name: ClassVar[str] = "elr"

@@ -15,13 +15,13 @@ from noisylib.methods.base import Batch, Method, cross_entropy, hyper
 class GeneralisedCrossEntropy(Method):
     """L_q = (1 - p[y]^q) / q. Its gradient is that of cross entropy times p[y]^q.
 
-    Source: Zhang and Sabuncu 2018, equation 6.
+    Source: Zhang and Sabuncu 2018, the L_q loss.
     """
 
     name: ClassVar[str] = "gce"
     title: ClassVar[str] = "Generalised cross entropy"
     citation: ClassVar[str] = "zhang2018generalized"
-    q: float = hyper(0.7, "exponent q in (0, 1]", "Zhang and Sabuncu 2018, section 4", low=1e-6, high=1)
+    q: float = hyper(0.7, "exponent q in (0, 1]", "Zhang and Sabuncu 2018, experiments", low=1e-6, high=1)
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return mean L_q of each network."""

@@ -40,6 +40,15 @@ def test_row_builds_with_its_width_and_size(name):
     assert backbone.preprocessing["weights"] == "random"
 
 
+def test_every_row_is_cited_and_licensed(root):
+    bibliography = (root / "book" / "references.bib").read_text(encoding="utf-8")
+    for row in BACKBONES.values():
+        assert f"{{{row.citation},\n" in bibliography, row.name
+        assert row.licence
+        assert row.output
+        assert row.pretraining
+
+
 @pytest.mark.parametrize("name", [row.name for row in BACKBONES.values() if row.library == "timm"])
 def test_timm_rows_agree_with_timm(name):
     import timm

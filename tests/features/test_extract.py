@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from _tiny_extraction import TINY, tiny_backbone, tiny_images
 from PIL import Image
 
 from noisylib.data import ImageSet
-from noisylib.errors import ConfigError, NoisylibError, UnknownNameError
+from noisylib.errors import BankError, ConfigError, NoisylibError, UnknownNameError
 from noisylib.features import FeatureBank, extract
 from noisylib.features.extract import extract_bank, extract_features, read_batches, resolve_precision
 
@@ -131,8 +132,10 @@ def test_damaged_shard_is_made_again(backbone, tmp_path, monkeypatch):
     with pytest.raises(Stopped):
         extract_features(tiny_images(), backbone, out=out, **SETTINGS)
     monkeypatch.undo()
-    shard = out.with_name("made.safetensors.partial") / "00000008.safetensors"
+    partial = out.with_name("made.safetensors.partial")
+    shard = partial / "00000008.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1])
+    shutil.copy(partial / "00000016.safetensors", partial / "00000000.safetensors")  # too few rows
     assert extract_features(tiny_images(), backbone, out=out, **SETTINGS).checksum == whole.checksum
 
 
@@ -225,6 +228,16 @@ def test_batch_size_below_one_is_refused(backbone, tmp_path):
         extract_features(tiny_images(), backbone, out=tmp_path / "a", batch_size=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "n", "words"), [("a-b", 20, "backbone='a-b'"), (None, 2, "class 'b' has no sample in the train")]
+)
+def test_what_no_bank_may_hold_is_refused_before_the_work(backbone, tmp_path, monkeypatch, name, n, words):
+    monkeypatch.setattr(extract, "forward", lambda *args: pytest.fail("extracted in vain"))
+    with pytest.raises(BankError, match=words):
+        extract_features(tiny_images(n), backbone, out=tmp_path / "a.safetensors", name=name)
+    assert not list(tmp_path.glob("a*"))
+
+
 def test_progress_goes_to_stderr(backbone, tmp_path, capsys):
     extract_features(
         tiny_images(), backbone, out=tmp_path / "a.safetensors", **{**SETTINGS, "progress": True}
@@ -238,11 +251,7 @@ def test_progress_goes_to_stderr(backbone, tmp_path, capsys):
 def test_command_names_files_but_no_folder_of_this_machine(tmp_path, monkeypatch):
     tiny_backbone(tmp_path)
     monkeypatch.setattr("noisylib.data.load_images", lambda name, root: tiny_images())
-    monkeypatch.setattr(
-        extract,
-        "load_backbone",
-        lambda name, weights, pretrained, device: tiny_backbone(Path(weights).parent),
-    )
+    monkeypatch.setattr(extract, "load_backbone", lambda name, path, *_: tiny_backbone(Path(path).parent))
     bank = extract_bank(
         "made",
         tmp_path / "mnist",

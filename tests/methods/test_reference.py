@@ -53,8 +53,9 @@ def test_method_equals_plain_loop(name: str, head: str) -> None:
     )  # fmt: skip
     for run, seed in enumerate([3, 8]):
         history, _ = plain_loop.train(
-            X, y_noisy[run], X_test, _reference_rule(name), kind=head, seed=seed, K=K, epochs=6, batch_size=16,
-            lr=0.02, decay=0.01, decay_at=(0.5, 0.75, 0.9), width=WIDTH, n_nets=METHODS[name].n_nets,
+            X, y_noisy[run], X_test, _reference_rule(name), kind=head, seed=seed, K=K, epochs=6,
+            batch_size=16, lr=0.02, decay=0.01, decay_at=(0.5, 0.75, 0.9), width=WIDTH,
+            n_nets=METHODS[name].n_nets,
         )  # fmt: skip
         np.testing.assert_allclose(result.test_logits[run], history[-1], rtol=0, atol=1e-10)
         accuracy = (history.argmax(-1) == y_test).mean(-1)

@@ -110,11 +110,11 @@ def batch_losses(
     keep = max(1, math.floor((1 - rate) * B + 1e-9))
     losses = [[ce(z, y) for z, y in zip(net, ys, strict=True)] for net in zs]
     easy = [sorted(range(B), key=lambda i, n=n: (losses[n][i].item(), i))[:keep] for n in range(2)]
-    return [sum(losses[0][i] for i in easy[1]) / keep, sum(losses[1][i] for i in easy[0]) / keep]
+    return [sum(losses[n][i] for i in easy[1 - n]) / keep for n in range(2)]
 
 
 def train(X, y, X_test, rule, *, kind, seed, K, epochs, batch_size, lr, decay, decay_at, width, n_nets=1):
-    """Return test logits (N_test, K) of the first network after every epoch, and training logits at the end."""
+    """Return the first network's test logits (E, N_test, K) after every epoch, and the heads at the end."""
     mean = X.mean(0)
     std = X.std(0)
     std[std == 0] = 1

@@ -145,12 +145,10 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     plan = plan_study(CONFIG, tmp_path)
-    with (
-        monkeypatch.context() as patch,
-        pytest.raises(NoisylibError, match="No space left.*run the same command"),
-    ):
+    with monkeypatch.context() as patch:
         patch.setattr(pd.DataFrame, "to_parquet", full)
-        run_study(plan, tmp_path)
+        with pytest.raises(NoisylibError, match=r"No space left.*run the same command"):
+            run_study(plan, tmp_path)
     assert sorted(p.name for p in (tmp_path / "tiny").iterdir()) == ["study.json"]
     run(tmp_path)
     assert len(collect(CONFIG, tmp_path)) == 16

@@ -1,0 +1,134 @@
+"""Other ways to train the same adapter heads, each as a practitioner would write it.
+
+Every function trains `heads` in place with cross entropy and fused Adam, and takes the batch order
+from the caller, so that the tests can hold each against ``train_bank`` step for step.
+
+Common arguments: heads, R modules; X (N, D) features; Y (R, N) labels; orders, one permutation of
+0..N-1 per epoch, the same for all heads; recipe, the optimisation settings.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.utils.data import DataLoader, TensorDataset
+
+from noisylib.heads import HeadBank
+from noisylib.recipe import Recipe
+
+
+class AdapterHead(nn.Module):
+    """A residual bottleneck and a linear layer: z = W (x + U g(V LN(x))) + b, with g = GELU."""
+
+    def __init__(self, n_features: int, n_classes: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(n_features, elementwise_affine=False)
+        self.down = nn.Linear(n_features, width, bias=False)
+        self.up = nn.Linear(width, n_features, bias=False)
+        self.out = nn.Linear(n_features, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, K) of features (B, D)."""
+        return self.out(x + self.up(F.gelu(self.down(self.norm(x)))))
+
+
+def heads_like(bank: HeadBank) -> list[AdapterHead]:
+    """Return one module for each head of an adapter bank, with the same parameters."""
+    stacked = {name: p.detach().flatten(0, 1) for name, p in bank.parameters.items()}  # (S M, ...)
+    heads = []
+    for V, U, W, b in zip(*(stacked[name] for name in "VUWb"), strict=True):
+        head = AdapterHead(bank.n_features, bank.n_classes, bank.width).to(V)
+        state = {"down.weight": V, "up.weight": U, "out.weight": W, "out.bias": b[:, 0]}
+        head.load_state_dict(state)
+        heads.append(head)
+    return heads
+
+
+def tight_loop(
+    heads: Sequence[nn.Module], X: Tensor, Y: Tensor, orders: Sequence[Tensor], recipe: Recipe
+) -> None:
+    """One run after the other on tensors in memory, with nothing in the loop but the step."""
+    for head, y in zip(heads, Y, strict=True):
+        optimiser = _adam(head.parameters(), recipe)
+        for order in orders:
+            for index in order.split(recipe.batch_size):
+                optimiser.zero_grad()
+                logits = head(X.index_select(0, index))
+                F.cross_entropy(logits, y.index_select(0, index)).backward()
+                optimiser.step()
+
+
+def dataloader_loop(
+    heads: Sequence[nn.Module],
+    X: Tensor,
+    Y: Tensor,
+    orders: Sequence[Tensor | None],
+    recipe: Recipe,
+    *,
+    workers: int = 0,
+) -> None:
+    """One run after the other through a DataLoader, which shuffles where an order is None."""
+    device = next(heads[0].parameters()).device
+    for head, y in zip(heads, Y, strict=True):
+        optimiser = _adam(head.parameters(), recipe)
+        data = TensorDataset(X, y)
+        for order in orders:
+            how = {"shuffle": True} if order is None else {"sampler": order.tolist()}
+            loader = DataLoader(data, batch_size=recipe.batch_size, num_workers=workers, **how)
+            for features, labels in loader:
+                optimiser.zero_grad()
+                F.cross_entropy(head(features.to(device)), labels.to(device)).backward()
+                optimiser.step()
+
+
+def vmap_ensemble(
+    heads: Sequence[nn.Module], X: Tensor, Y: Tensor, orders: Sequence[Tensor], recipe: Recipe
+) -> None:
+    """All runs at once: stacked parameters, and per-head gradients from ``vmap(grad(...))``."""
+    stacked, buffers = stack_module_state(list(heads))
+    # Detached: with requires_grad set, autograd would record the inner gradients a second time.
+    stacked = {name: p.detach() for name, p in stacked.items()}
+    skeleton = copy.deepcopy(heads[0]).to("meta")
+
+    def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(skeleton, (parameters, buffers), (x,)), y)
+
+    gradients = vmap(grad(loss), in_dims=(0, None, 0))
+    optimiser = _adam(stacked.values(), recipe)
+    for order in orders:
+        for index in order.split(recipe.batch_size):
+            found = gradients(stacked, X.index_select(0, index), Y.index_select(1, index))
+            for name, p in stacked.items():
+                p.grad = found[name]
+            optimiser.step()
+    for r, head in enumerate(heads):
+        head.load_state_dict({name: p[r] for name, p in stacked.items()})
+
+
+def module_dict(
+    heads: Sequence[nn.Module], X: Tensor, Y: Tensor, orders: Sequence[Tensor], recipe: Recipe
+) -> None:
+    """All runs in step: a ModuleDict of heads on shared features, summed loss, one optimiser.
+
+    Source: the linear evaluation of Oquab et al. 2023 (DINOv2) trains its sweep of heads this way.
+    """
+    together = nn.ModuleDict({f"run_{r}": head for r, head in enumerate(heads)})
+    optimiser = _adam(together.parameters(), recipe)
+    for order in orders:
+        for index in order.split(recipe.batch_size):
+            x, y = X.index_select(0, index), Y.index_select(1, index)
+            optimiser.zero_grad()
+            losses = [F.cross_entropy(head(x), y[r]) for r, head in enumerate(together.values())]
+            torch.stack(losses).sum().backward()
+            optimiser.step()
+
+
+def _adam(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.Adam(
+        list(parameters), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )

@@ -1,0 +1,122 @@
+"""The work that is timed: what is trained, on which data, and how noisylib trains it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from noisylib.heads import HeadBank
+from noisylib.recipe import Recipe
+from noisylib.seeding import numpy_generator
+from noisylib.study.runner import CPU_HEADS
+from noisylib.training import train_bank
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Sizes of the benchmark.
+
+    Attributes
+    ----------
+    seeds, runs_per_seed : S and H; R = S H runs.
+    repeats : timed rounds; each round times every case once.
+    loop_runs : runs per round of the peers that train one run at a time.
+    gemm_sizes : edges of the square float32 products that measure the machine.
+    """
+
+    n_features: int = 192
+    n_classes: int = 7
+    n_samples: int = 8000
+    seeds: int = 5
+    runs_per_seed: int = 10
+    batch_size: int = 128
+    head: str = "adapter"
+    method: str = "ce"
+    repeats: int = 7
+    loop_runs: int = 4
+    gemm_sizes: tuple[int, ...] = (512, 768, 1024, 1536)
+
+    @property
+    def runs(self) -> int:
+        """R."""
+        return self.seeds * self.runs_per_seed
+
+
+QUICK = Setting(
+    n_features=16,
+    n_samples=256,
+    seeds=3,
+    runs_per_seed=2,
+    batch_size=64,
+    repeats=2,
+    loop_runs=1,
+    gemm_sizes=(64,),
+)
+
+
+def clock(device: torch.device) -> float:
+    """Return the time in seconds, once all work queued on `device` is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+@dataclass
+class Workload:
+    """Made features and labels, the same in every process. Speed does not depend on their values."""
+
+    setting: Setting
+    device: torch.device
+    X: np.ndarray = field(init=False)
+    Y: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        s, random = self.setting, numpy_generator("benchmark", "heads")
+        self.X = random.standard_normal((s.n_samples, s.n_features)).astype(np.float32)
+        self.Y = random.integers(0, s.n_classes, (s.runs, s.n_samples))
+
+    @property
+    def recipe(self) -> Recipe:
+        """Two epochs at a constant rate, scored once: the second epoch is the one that is timed."""
+        return Recipe(
+            epochs=2, batch_size=self.setting.batch_size, decay_at=(), score_epochs=1, standardise=False
+        )
+
+    def chunks(self) -> list[list[int]]:
+        """Return the seeds of each bank that a study would split the R runs into."""
+        s = self.setting
+        per_bank = s.seeds if self.device.type == "cuda" else max(1, CPU_HEADS // s.runs_per_seed)
+        every = list(range(s.seeds))
+        return [every[first : first + per_bank] for first in range(0, s.seeds, per_bank)]
+
+    def train(self, seeds: Sequence[int], runs_per_seed: int | None = None) -> float:
+        """Train one bank of two epochs and return the seconds of the second.
+
+        The first epoch pays for buffers and optimiser state, as it would once in fifty.
+        """
+        s, stamps = self.setting, []
+        H = runs_per_seed or s.runs_per_seed
+        classes = np.arange(s.n_classes)
+        train_bank(
+            self.X,
+            self.Y[: len(seeds) * H],
+            self.X[: s.n_classes],  # one test sample per class: evaluation is not what is timed
+            classes,
+            n_classes=s.n_classes,
+            method=s.method,
+            head=s.head,
+            seeds=[seed for seed in seeds for _ in range(H)],
+            recipe=self.recipe,
+            device=str(self.device),
+            progress=lambda *_: stamps.append(clock(self.device)),
+        )
+        return stamps[1] - stamps[0]
+
+    def flops_per_head_epoch(self) -> int:
+        """Floating-point operations of one pass of one head over the training samples."""
+        s = self.setting
+        return s.n_samples * HeadBank(s.head, [0], s.n_features, s.n_classes).flops_per_sample()

@@ -1,0 +1,140 @@
+"""The data card: its counts are those of the banks, and the file in the repository is what it renders."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from noisylib.features import BankMeta, FeatureBank, list_banks
+from noisylib.features.card import attribution, card_of, linear_probe, render_card, write_card
+
+BIB = """
+@article{yang2023medmnist,
+  author  = {Yang, Jiancheng and Shi, Rui and Ni, Bingbing},
+  title   = {{MedMNIST} v2},
+  journal = {Scientific Data},
+  year    = {2023},
+  doi     = {10.1038/s41597-022-01721-8}
+}
+
+@misc{two,
+  author = {Bold{\\'u}, Laura and Rodellar, Jos{\\'e}},
+  title  = {A dataset},
+  year   = {2020},
+  eprint = {1234.5}
+}
+"""
+
+
+def made_bank(shift: float = 4.0, backbone: str = "deit_tiny") -> FeatureBank:
+    """Two classes, `shift` standard deviations apart in one of four features; 30 + 0 + 15 samples."""
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1, 1], 15)
+    features = rng.normal(size=(45, 4))
+    features[:, 0] += shift * labels
+    meta = BankMeta(
+        dataset="breastmnist",
+        backbone=backbone,
+        preprocessing={
+            "model": "a model",
+            "weights": "a file",
+            "weights_sha256": "f" * 64,
+            "weights_note": "LayerNorm rounded.",
+            "output": "class token",
+            "precision": "float32",
+            "interpolation": "bicubic",
+            "crop_mode": "center",
+            "crop_pct": 0.9,
+            "input_size": [3, 224, 224],
+            "mean": [0.5] * 3,
+            "std": [0.5] * 3,
+        },
+        licence="CC BY 4.0",
+        citation="yang2023medmnist",
+        command="noisylib features extract breastmnist",
+        source="https://example.org",
+        notes="Images as read: 28 x 28 pixels.",
+    )
+    return FeatureBank.from_arrays(features, labels, np.repeat([0, 2], [30, 15]), ["malignant", "rest"], meta)
+
+
+def probe(bank, **scores):
+    return {"accuracy": 0.9, "balanced_accuracy": 0.8, "auc": 0.95, "majority_accuracy": 2 / 3, **scores}
+
+
+def render(bank, **rows):
+    file = "breastmnist-deit_tiny.safetensors"
+    scores = {kind: {"1": row} for kind, row in {"pretrained": probe(bank), **rows}.items()}
+    return render_card([bank], {file: scores}, {file: 12_345}, BIB)
+
+
+def test_linear_probe_separates_what_is_separable():
+    found = linear_probe(made_bank(shift=20.0))
+    assert found == {"accuracy": 1.0, "balanced_accuracy": 1.0, "auc": 1.0, "majority_accuracy": 0.6667}
+    assert linear_probe(made_bank(shift=0.0))["balanced_accuracy"] < 0.8
+
+
+def test_card_states_counts_licence_command_and_scores():
+    card = render(made_bank())
+    for part in (
+        "| malignant | 10 | 0 | 5 | 15 |",
+        "| rest | 20 | 0 | 10 | 30 |",
+        "| all | 30 | 0 | 15 | 45 |",
+        "| `breastmnist-deit_tiny.safetensors` | 45 | 4 | 2 | 0.01 |",
+        made_bank().checksum[:12],
+        "Licence of images and features: CC BY 4.0.",
+        "Yang, Jiancheng et al. MedMNIST v2. Scientific Data, 2023. https://doi.org/10.1038/s41597-022-01721-8",
+        "noisylib features extract breastmnist",
+        "LayerNorm rounded",
+        "| BreastMNIST | 1 | 90.0 | 80.0 | 95.0 | - | - | - | 66.7 | 50.0 |",
+    ):
+        assert part in card
+    assert "No gain from this backbone" not in card
+
+
+def test_card_says_where_pretraining_gains_nothing():
+    bank = made_bank()
+    assert "No gain from this backbone: BreastMNIST at C = 1." in render(bank, random=probe(bank, auc=0.95))
+    assert "No gain from this backbone" not in render(bank, random=probe(bank, auc=0.94))
+
+
+def test_attribution_reads_bibtex():
+    assert attribution(BIB, "two") == "Boldú, Laura and Rodellar, José. A dataset. 1234.5, 2020."
+    with pytest.raises(KeyError, match="absent"):
+        attribution(BIB, "absent")
+
+
+def test_write_card_keeps_random_scores_that_were_measured_before(tmp_path):
+    folder, random = tmp_path / "data" / "banks", tmp_path / "random"
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "references.bib").write_text(BIB)
+    made_bank().save(folder / "breastmnist-deit_tiny.safetensors")
+    made_bank(0.0, "deit_tiny_random").save(random / "breastmnist-deit_tiny_random.safetensors")
+    write_card(folder, random)
+    first = json.loads((folder / "probes.json").read_text())
+    rows = first["breastmnist-deit_tiny.safetensors"]
+    assert rows["pretrained"] == {"1": linear_probe(made_bank()), "0.01": linear_probe(made_bank(), 0.01)}
+    assert rows["random"]["1"] == linear_probe(made_bank(0.0))
+    write_card(folder)
+    assert json.loads((folder / "probes.json").read_text()) == first
+    assert (folder / "README.md").read_text() == card_of(folder, first)
+
+
+@pytest.fixture(scope="module")
+def shipped(root):
+    return root / "data" / "banks"
+
+
+def test_shipped_card_is_what_the_shipped_banks_render(shipped):
+    probes = json.loads((shipped / "probes.json").read_text())
+    assert set(probes) == {path.name for _, _, path in list_banks(shipped)}
+    assert (shipped / "README.md").read_text(encoding="utf-8") == card_of(shipped, probes)
+
+
+def test_shipped_scores_are_those_of_the_shipped_banks(shipped):
+    probes = json.loads((shipped / "probes.json").read_text())
+    name = "pneumoniamnist-deit_tiny.safetensors"
+    again = linear_probe(FeatureBank.load(shipped / name))
+    assert again == pytest.approx(probes[name]["pretrained"]["1"], abs=0.01)
