@@ -201,7 +201,8 @@ class _Recorder:
 
     def _evaluate(self, epoch: int) -> None:
         bank = self.bank
-        blocks = [bank.method.scores(z) for z in bank.logits(bank.X_test)]
+        # A block of logits lives in a buffer that the next block overwrites, hence the clone.
+        blocks = [bank.method.scores(z).clone() for z in bank.logits(bank.X_test)]
         scores = bank.layout.gather(torch.cat(blocks, dim=2)).cpu().numpy()  # (R, N_test, K)
         predicted = scores.argmax(-1)
         self.epochs.append(epoch)

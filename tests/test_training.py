@@ -9,6 +9,7 @@ import pytest
 import torch
 from blobs import blobs
 
+from noisylib import training
 from noisylib.errors import NoisylibError, UnknownNameError
 from noisylib.methods import METHODS
 from noisylib.recipe import Recipe
@@ -123,6 +124,16 @@ def test_trace_holds_plain_losses_and_predictions_of_the_training_samples() -> N
     expected = np.log(np.exp(z).sum(-1)) - np.take_along_axis(z, y[..., None], -1)[..., 0]
     np.testing.assert_allclose(result.trace["loss"][-1, 0], expected, atol=1e-6)
     np.testing.assert_array_equal(result.trace["predicted"][-1, 0], z.argmax(-1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_evaluation_in_blocks_changes_nothing(method: str, monkeypatch) -> None:
+    whole = train(noisy(2), method=method, trace=True)
+    monkeypatch.setattr(training, "EVALUATION_ROWS", 7)
+    blocks = train(noisy(2), method=method, trace=True)
+    np.testing.assert_allclose(blocks.test_logits, whole.test_logits, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(blocks.trace["loss"], whole.trace["loss"], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(blocks.trace["predicted"], whole.trace["predicted"])
 
 
 def test_trace_of_coteaching_records_what_each_network_trained_on() -> None:
