@@ -10,6 +10,7 @@ import numpy as np
 from noisylib.errors import check_name
 from noisylib.noise import inject
 from noisylib.seeding import derive_seed, numpy_generator
+from noisylib.tables import NBSP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -279,7 +280,10 @@ def purity_table(purity: pd.DataFrame) -> pd.DataFrame:
     table["share"] = [f"{100 * v:.1f}" for v in table["share"]]
     table.columns = ["Class", "Share (%)"]
     for noise, part in purity.groupby("noise", sort=False):
-        cells = [f"{100 * v:.1f} % of {n:,}" for v, n in zip(part["purity"], part["labelled"], strict=True)]
+        cells = [
+            f"{100 * v:.1f}{NBSP}% of{NBSP}{n:,}"
+            for v, n in zip(part["purity"], part["labelled"], strict=True)
+        ]
         bold = [f"**{text}**" if v < 0.5 else text for text, v in zip(cells, part["purity"], strict=True)]
         table[noise_title(noise)] = bold
     return table

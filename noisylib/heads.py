@@ -116,13 +116,16 @@ class HeadBank:
             hidden = self._hidden(p["V"], x[..., self.n_features :])
             # W U is folded first, (K, r) per head: no (B, D) activation per head ever exists.
             folded = _bmm(p["W"], p["U"], out=self._buffer("folded", S * M, K, self.width))
-            z.view(S * M, K, B).add_(_bmm(folded, hidden, out=self._buffer("zu", S * M, K, B)))
+            z.view(S * M, K, B).baddbmm_(folded, hidden)
         z.view(S, M, K, B).add_(p["b"])
         return z.view(S, nets, H, K, B).permute(1, 0, 2, 4, 3)
 
     @torch.no_grad()
     def backward(self, x: Tensor, gradient: Tensor) -> None:
-        """Overwrite ``gradients`` given d loss / d logits (nets, S, H, B, K) of the last ``forward(x)``."""
+        """Overwrite ``gradients`` given d loss / d logits (nets, S, H, B, K) of the last ``forward(x)``.
+
+        Once per forward pass: it uses up what that pass kept.
+        """
         S, nets, H = self.grid
         M, K, B, D, p, g = (
             nets * H,
@@ -146,8 +149,9 @@ class HeadBank:
             g_folded = torch.bmm(gz, hidden.mT, out=self._buffer("g_folded", S * M, K, self.width))
             _bmm(p["W"].mT, g_folded, out=g["U"].view(S * M, D, -1))
             torch.bmm(gz.view(S, M * K, B), x[..., :D], out=g["W"].view(S, M * K, D))
-            g["W"].view(S * M, K, D).add_(_bmm(g_folded, p["U"].mT, out=self._buffer("g_w", S * M, K, D)))
-        g_hidden = torch.bmm(outgoing.mT, gz, out=self._buffer("g_hidden", S * M, self.width, B))
+            g["W"].view(S * M, K, D).baddbmm_(g_folded, p["U"].view(S * M, D, -1).mT)
+        # The activations are used up: their gradient takes their place, which is still in cache.
+        g_hidden = torch.bmm(outgoing.mT, gz, out=hidden)
         before = self._buffer("before", S * M, self.width, B)
         torch.ops.aten.gelu_backward.grad_input(g_hidden, before, grad_input=g_hidden)
         torch.bmm(g_hidden.view(S, -1, B), x[..., -D:], out=g["V"].view(S, -1, D))

@@ -56,6 +56,7 @@ def accuracy_curves(
         if floor is not None:
             _floor(axis, 100 * floor, floor_name if column == 0 else "")
         axis.set_xticks(100 * np.sort(part["noise_rate"].unique()))
+        axis.locator_params(axis="y", nbins=6, integer=True)
         if row == 0:
             axis.set_title(f"{noise_title(noise_type)} noise")
         else:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Markdown
 
-DAGGER = "†"
+DAGGER, NBSP = "†", "\N{NO-BREAK SPACE}"
 CONDITION = ["dataset", "backbone", "head", "noise_type", "noise_rate"]
 
 
@@ -39,7 +39,7 @@ def show(frame: pd.DataFrame, caption: str, name: str) -> Markdown:
 
 def _all_numbers(column: pd.Series) -> bool:
     """Say whether every cell is a number, perhaps bold, with a deviation or with thousands separated."""
-    number = r"\*{0,2}[-+]?[\d.,]+( ± [\d.,]+)?\*{0,2}"
+    number = r"\*{0,2}[-+]?[\d.,]+(\s±\s[\d.,]+)?\*{0,2}"
     return all(re.fullmatch(number, str(cell)) for cell in column)
 
 
@@ -99,6 +99,16 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return summary.reset_index()
 
 
+def clean_gap(rows: pd.DataFrame) -> float:
+    """Return the largest difference in balanced accuracy between runs that share their clean labels.
+
+    At rate 0 all kinds of noise are the same training run, so anything but rounding is a mistake.
+    """
+    same = ["dataset", "backbone", "head", "method", "seed_noise", "seed_train"]
+    clean = rows[rows["noise_rate"] == 0].groupby(same)["balanced_accuracy"]
+    return float((clean.max() - clean.min()).max()) if len(clean) else 0.0
+
+
 def results_table(
     summary: pd.DataFrame, noise_type: str, score: str = "balanced_accuracy", scale: float = 100.0
 ) -> pd.DataFrame:
@@ -122,7 +132,7 @@ def results_table(
             mean, sd = means.at[method, rate], spreads.at[method, rate]
             text = mean_sd(mean, sd)
             table.at[method, rate] = f"**{text}**" if mean == best[rate] else text
-    table.columns = [f"{100 * rate:g} %" for rate in means]
+    table.columns = [f"{100 * rate:g}{NBSP}%" for rate in means]
     table.insert(0, "Method", list(titles.values()))
     return table.reset_index(drop=True)
 
@@ -148,8 +158,11 @@ def comparison_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_sd(mean: float, sd: float) -> str:
-    """Return "mean ± sd" with one decimal, without the deviation where there is none."""
-    return f"{mean:.1f}" if np.isnan(sd) else f"{mean:.1f} ± {sd:.1f}"
+    """Return "mean ± sd" with one decimal, without the deviation where there is none.
+
+    The spaces do not break: a narrow screen scrolls a table sideways instead of stacking its cells.
+    """
+    return f"{mean:.1f}" if np.isnan(sd) else f"{mean:.1f}{NBSP}±{NBSP}{sd:.1f}"
 
 
 def headline(summary: pd.DataFrame) -> dict[str, object]:

@@ -165,7 +165,7 @@ class _Bank:
             batch = Batch(epoch, flat, self.context, self.state)
             x = self.X.index_select(0, index.flatten()).view(*index.shape, -1)
             logits = self.heads.forward(x).detach().requires_grad_()
-            loss = self.method.loss(logits, self.y.take(flat), batch)
+            loss = self.method.loss(logits, self.y.gather(2, index.unsqueeze(1).expand_as(flat)), batch)
             # Runs share no parameter, so the gradient of the sum trains each on its own loss.
             self.heads.backward(x, *torch.autograd.grad(loss.sum(), logits))
             self.optimiser.step()

@@ -124,7 +124,7 @@ def test_purity_follows_the_closed_form_of_symmetric_noise() -> None:
     expected = share * 0.6 / (share * 0.6 + (1 - share) * 0.4 / 2)
     np.testing.assert_allclose(symmetric["purity"], expected, atol=0.005)
     np.testing.assert_allclose(symmetric["share"], share)
-    cells = describe.purity_table(purity)["Symmetric"].to_list()
+    cells = [text.replace("\N{NO-BREAK SPACE}", " ") for text in describe.purity_table(purity)["Symmetric"]]
     # Of 100 images of class c 60 stay; a fifth of the 900 others, 180, join them.
     assert cells[2] == "**25.0 % of 240**"
     assert not cells[0].startswith("**")

@@ -120,15 +120,14 @@ class Method:
 def log_softmax(logits: Tensor) -> Tensor:
     """Return log probabilities over the last axis.
 
-    Written out because logits arrive as a transposed view: the library kernel would copy it and
-    is several times slower for small K.
+    Logits arrive as a transposed view; taken along its stored order the kernel is several times faster.
     """
-    return logits - logits.logsumexp(-1, keepdim=True)
+    return logits.mT.log_softmax(-2).mT
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return per-sample cross entropy (nets, S, H, B) in nats."""
-    return logits.logsumexp(-1) - pick(logits, targets)
+    return -pick(log_softmax(logits), targets)
 
 
 def pick(values: Tensor, targets: Tensor) -> Tensor:

@@ -28,7 +28,9 @@ class CoTeaching(Method):
     citation: ClassVar[str] = "han2018coteaching"
     n_nets: ClassVar[int] = 2
     told_noise_rate: ClassVar[bool] = True
-    ramp_epochs: float = hyper(10, "epochs T_k of the ramp", "Han et al. 2018, experiments", low=2, high=10_000)
+    ramp_epochs: float = hyper(
+        10, "epochs T_k of the ramp", "Han et al. 2018, experiments", low=2, high=10_000
+    )
     exponent: float = hyper(1, "exponent c on the noise rate", "Han et al. 2018, release", low=0.1, high=10)
 
     def forget_rate(self, epoch: int, noise_rate: Tensor) -> Tensor:
