@@ -148,15 +148,17 @@ def check_labels(y: np.ndarray, n_classes: int, argument: str = "y_true") -> np.
     return y.astype(np.int64)
 
 
-def exact_counts(n: int, probabilities: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Split `n` samples over K labels by largest remainder, ties broken at random.
+def exact_counts(n: int, probabilities: np.ndarray, own: int, generator: np.random.Generator) -> np.ndarray:
+    """Split `n` samples of class `own` over K labels by largest remainder.
 
-    Random ties keep symmetric noise on a tiny class from always landing on the first classes.
+    A tie goes to the true label, so that the number of flips never depends on the draw, and otherwise
+    to a random label, so that symmetric noise on a tiny class does not always land on the first ones.
     """
-    ideal = np.round(n * probabilities, 9)  # 9 digits: 0.7 * 10 must floor to 7
+    ideal = np.round(n * probabilities, 9)  # remainders that are equal on paper shall be equal here
     counts = np.floor(ideal).astype(np.int64)
-    shuffled = generator.permutation(len(probabilities))
-    order = shuffled[np.argsort(-(ideal - counts)[shuffled], kind="stable")]
+    chance = generator.random(len(probabilities))
+    chance[own] = -1
+    order = np.lexsort((chance, counts - ideal))
     counts[order[: n - counts.sum()]] += 1
     return counts
 
@@ -165,7 +167,7 @@ def _sample_exact(y_true: np.ndarray, T: np.ndarray, generator: np.random.Genera
     y_noisy = y_true.copy()
     for c in range(len(T)):
         members = generator.permutation(np.flatnonzero(y_true == c))
-        y_noisy[members] = np.repeat(np.arange(len(T)), exact_counts(len(members), T[c], generator))
+        y_noisy[members] = np.repeat(np.arange(len(T)), exact_counts(len(members), T[c], c, generator))
     return y_noisy
 
 

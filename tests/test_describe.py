@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from blobs import blobs
 
-from noisylib import describe
+from noisylib import comparison, describe
 from noisylib.comparison import compare_methods
 from noisylib.errors import UnknownNameError
 from noisylib.features import BankMeta, FeatureBank
@@ -16,13 +15,13 @@ from noisylib.recipe import Recipe
 
 @pytest.fixture(scope="module")
 def bank() -> FeatureBank:
-    """Three blobs: 60 training, 20 validation and 40 test samples."""
-    X, y = blobs(120, 3, 8, spread=3.0)
-    split = np.repeat([0, 1, 2], [60, 20, 40]).astype(np.uint8)
-    y[60:63] = y[80:83] = np.arange(3)  # every class in every split
-    return FeatureBank.from_arrays(
-        X, y, split, ("a", "b", "c"), BankMeta("made", "none", licence="CC0", citation="key")
-    )
+    """Three blobs; 30, 20 and 10 training samples per class, 20 for validation, 40 for the test."""
+    y = np.repeat([0, 1, 2, 0, 1, 2], [30, 20, 10, 20, 20, 20])
+    split = np.repeat([0, 1, 2], [60, 20, 40])
+    X = np.random.default_rng(0).normal(size=(120, 9)) + 4 * np.eye(3, 9)[y]
+    X[:, -1] *= 1000  # one feature of another unit, which knows nothing
+    meta = BankMeta("made", "none", licence="CC0", citation="key")
+    return FeatureBank.from_arrays(X, y, split, ("a", "b", "c"), meta)
 
 
 def test_counts_by_class_and_split(bank: FeatureBank) -> None:
@@ -38,8 +37,7 @@ def test_counts_by_class_and_split(bank: FeatureBank) -> None:
 
 def test_sizes_have_the_imbalance_of_the_training_split(bank: FeatureBank) -> None:
     table = describe.sizes_table({"made": bank})
-    counts = np.bincount(bank.part("train")[1])
-    assert table["Imbalance"].item() == f"{counts.max() / counts.min():.1f}"
+    assert table["Imbalance"].item() == "3.0"  # 30 over 10
     assert table[["Train", "Validation", "Test"]].to_numpy().tolist() == [["60", "20", "40"]]
 
 
@@ -138,6 +136,20 @@ def test_compared_methods_see_the_same_wrong_labels(bank: FeatureBank) -> None:
     assert rows["balanced_accuracy"].between(0, 1).all()
     alone = compare_methods(bank, ["ce"], "symmetric", 0.2, seeds=[1], recipe=recipe)
     assert alone["balanced_accuracy"].item() == pytest.approx(rows["balanced_accuracy"][1], abs=0.03)
+
+
+def test_methods_that_are_told_the_rate_get_the_realised_one(
+    bank: FeatureBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    real = comparison.train_bank
+    monkeypatch.setattr(
+        comparison, "train_bank", lambda *a, **k: (told.append(k["noise_rates"]), real(*a, **k))[1]
+    )
+    recipe = Recipe(epochs=1, score_epochs=1)
+    # Only class 0, half of the 60 training samples, is affected: 20 % of it is 10 % of all.
+    compare_methods(bank, ["ce"], "asymmetric", 0.2, seeds=[0, 1], class_map={0: 1}, recipe=recipe)
+    assert told == [[0.1, 0.1]]
 
 
 def test_class_maps_come_from_the_catalogue_and_unknown_banks_have_none() -> None:

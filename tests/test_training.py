@@ -104,8 +104,10 @@ def test_same_seed_same_result_and_other_seed_other_result() -> None:
 
 
 def test_scores_are_means_over_the_last_epochs() -> None:
-    result = train(noisy(2), trace=True)
+    lively = Recipe(epochs=4, batch_size=16, learning_rate=0.3, score_epochs=2, width=4, decay_at=())
+    result = train(noisy(2), trace=True, recipe=lively)
     assert result.epochs == [0, 1, 2, 3]
+    assert (result.recall_history[2] != result.recall_history[3]).any()
     np.testing.assert_allclose(result.accuracy, result.accuracy_history[2:].mean(0))
     np.testing.assert_allclose(result.recall, result.recall_history[2:].mean(0))
     np.testing.assert_allclose(result.balanced_accuracy, result.recall.mean(-1))

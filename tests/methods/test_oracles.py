@@ -127,6 +127,16 @@ def test_elr_first_visit_in_closed_form() -> None:
     torch.testing.assert_close(batch.state["target"][0, 0, 0], (1 - beta) * p)
 
 
+def test_elr_clamps_and_renormalises_what_it_remembers() -> None:
+    method, batch = make_method("elr"), step_of(make_method("elr"), 1, 3)
+    z = torch.tensor([40.0, 0.0, 0.0], dtype=F64).view(1, 1, 1, 1, 3)
+    loss = method.loss(z, labels(0), batch).item()
+    p = torch.tensor([1 - 1e-4, 1e-4, 1e-4], dtype=F64)
+    t = 0.3 * p / p.sum()
+    torch.testing.assert_close(batch.state["target"][0, 0, 0], t, rtol=1e-14, atol=0)
+    assert loss == pytest.approx(3 * math.log(1 - float((p * t).sum())), abs=1e-12)
+
+
 def test_elr_gradient_with_a_buffer_on_another_class() -> None:
     """With t = e_c and label j != c: (1 - lam) p_c at c, and p_j - 1 + lam p_j p_c / (1 - p_c) at j."""
     lam, c, j = 2.5, 0, 2
@@ -204,7 +214,9 @@ def test_coteaching_forgetting_nothing_is_two_independent_ce() -> None:
     assert selected.all()
 
 
-@pytest.mark.parametrize(("size", "rate", "kept"), [(128, 0.4, 76), (10, 0.3, 7), (5, 0.4, 3), (1, 0.9, 1)])
+@pytest.mark.parametrize(
+    ("size", "rate", "kept"), [(128, 0.4, 76), (10, 0.3, 7), (5, 0.4, 3), (1, 0.9, 1), (90, 0.3, 63)]
+)
 def test_coteaching_keeps_the_floor_and_at_least_one(size: int, rate: float, kept: int) -> None:
     values = torch.rand(size, generator=torch.Generator().manual_seed(0)).add(0.1).tolist()
     _, selected = coteaching_batch(values, values, rate)

@@ -19,7 +19,7 @@ from pandas.testing import assert_frame_equal
 from noisylib.errors import ConfigError, NoisylibError
 from noisylib.features.bank import load_bank
 from noisylib.noise import inject
-from noisylib.study import collect, plan_study, run_study
+from noisylib.study import collect, plan_study, run_study, runner
 from noisylib.study.config import parse_config
 from noisylib.study.runner import CPU_HEADS, Plan, run_noise
 from noisylib.study.store import ResultStore
@@ -67,6 +67,23 @@ def test_rows_are_what_train_bank_says(tmp_path) -> None:
     assert row.balanced_accuracy == pytest.approx(alone.balanced_accuracy[0], abs=0.02)
     np.testing.assert_allclose(row.recall, alone.recall[0], atol=0.05)
     assert (row.seed_noise, row.seed_train, row["head"], row.study) == (1, 1, "adapter", "tiny")
+
+
+def test_workers_hand_over_realised_rates_and_training_seeds(tmp_path, monkeypatch) -> None:
+    seen = []
+
+    def spy(*arguments, **more):
+        seen.append(more)
+        return train_bank(*arguments, **more)
+
+    monkeypatch.setattr(runner, "train_bank", spy)
+    run(tmp_path, replace(CONFIG, noise_rates=(0.3,)))
+    y = load_bank("breast_cancer", "raw").part("train")[1]
+    for call in seen:
+        assert call["seeds"] == [0, 0, 1, 1]
+        # All of malignant (class 0) flip at 0.3, or all of both classes, rounded to whole samples.
+        flips = [round(0.3 * (y == 0).sum()) + round(0.3 * (y == 1).sum()), round(0.3 * (y == 0).sum())]
+        np.testing.assert_allclose(call["noise_rates"], np.array(flips * 2) / len(y), atol=1.5 / len(y))
 
 
 def test_noise_is_shared_by_methods_heads_and_training_seeds() -> None:
