@@ -167,6 +167,9 @@ def extract(
     weights: Annotated[
         Path | None, typer.Option(help="Local checkpoint; default: the hub's, cached or fetched.")
     ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Seeded random weights, as a floor to compare with.")
+    ] = False,
     name: Annotated[
         str | None, typer.Option(help="What the bank calls its backbone, for weights of your own.")
     ] = None,
@@ -188,6 +191,7 @@ def extract(
         data,
         backbone,
         weights=weights,
+        pretrained=not random_weights,
         name=name,
         out=out,
         batch_size=batch_size,

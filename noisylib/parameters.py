@@ -6,7 +6,6 @@ them), and a notebook's second cell, ``noisylib book`` and plain papermill all c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -272,9 +271,7 @@ def _check_value(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> 
     if rules["names"]:
         check_name(name, value, rules["names"]())
     low, high = rules["low"], rules["high"]
-    if kind in (int, float) and not (
-        math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
-    ):
+    if kind in (int, float) and not ((low is None or value >= low) and (high is None or value <= high)):
         allowed = f"at least {low:g}" if high is None else f"in [{low:g}, {high:g}]"
         raise ConfigError(f"{name}={value!r} must be {allowed} ({rules['doc']}).")
     return value

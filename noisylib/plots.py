@@ -334,8 +334,9 @@ def choice_cost(cost: pd.DataFrame) -> Figure:
             )
         mean = 100 * part.groupby("noise_rate")["cost"].mean()
         axis.plot(100 * mean.index, mean, color=INK, linewidth=2.6, label="mean")
-        axis.set(title=f"{noise_title(noise_type)} noise", xlabel="Noise rate (%)", ylim=(0, None))
+        axis.set(title=f"{noise_title(noise_type)} noise", xlabel="Noise rate (%)")
         axis.set_xticks(100 * mean.index)
     axes[0, 0].set_ylabel("Best minus worst method (pp)")
+    axes[0, 0].set_ylim(bottom=0)  # last, or the shared axis would stop at the first panel's highest point
     _legend_below(figure, axes[0, 0], columns=6)
     return figure

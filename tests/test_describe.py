@@ -16,9 +16,9 @@ from noisylib.recipe import Recipe
 @pytest.fixture(scope="module")
 def bank() -> FeatureBank:
     """Three blobs; 30, 20 and 10 training samples per class, 20 for validation, 40 for the test."""
-    y = np.repeat([0, 1, 2, 0, 1, 2], [30, 20, 10, 20, 20, 20])
+    y = np.repeat([0, 1, 2] * 3, [30, 20, 10, 10, 6, 4, 10, 14, 16])
     split = np.repeat([0, 1, 2], [60, 20, 40])
-    X = np.random.default_rng(0).normal(size=(120, 9)) + 4 * np.eye(3, 9)[y]
+    X = np.random.default_rng(0).normal(size=(120, 9)) + 8 * np.eye(3, 9)[y]
     X[:, -1] *= 1000  # one feature of another unit, which knows nothing
     meta = BankMeta("made", "none", licence="CC0", citation="key")
     return FeatureBank.from_arrays(X, y, split, ("a", "b", "c"), meta)

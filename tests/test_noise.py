@@ -108,15 +108,15 @@ def test_flips_inside_a_class_are_uniform() -> None:
     assert (np.abs(hits - 120) < 4.5 * 8.5).all()
 
 
-X = np.random.default_rng(0).normal(size=(4000, 8))
-Y_LONG = np.random.default_rng(1).integers(0, 4, 4000)
+X = np.random.default_rng(0).normal(size=(20_000, 8))
+Y_LONG = np.random.default_rng(1).integers(0, 4, 20_000)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.4, 0.6])
 def test_instance_noise_has_the_asked_rate(rate: float) -> None:
     noise = inject(Y_LONG, "instance", rate, n_classes=4, seed=0, features=X)
     # q_i has deviation of at most 0.1 around the rate, so a flip is Bernoulli(rate).
-    assert abs(noise.realised_rate - rate) < 4 * np.sqrt(rate * (1 - rate) / 4000)
+    assert abs(noise.realised_rate - rate) < 4 * np.sqrt(rate * (1 - rate) / 20_000)
 
 
 def test_instance_noise_depends_on_the_features_and_a_flip_is_a_flip() -> None:

@@ -52,7 +52,8 @@ def cost():
         {"noise_type": "symmetric", "noise_rate": [0, 0.4] * 2, "dataset": ["A", "A", "B", "B"],
          "cost": [0.1, 0.2, 0.3, 0.6]}
     )  # fmt: skip
-    return plots.choice_cost(frame)
+    worse = frame.assign(noise_type="asymmetric", cost=2 * frame["cost"])
+    return plots.choice_cost(pd.concat([frame, worse]))
 
 
 @pytest.mark.parametrize("draw", [curves, recall, matrices, sizes, maps, purity, cost])
@@ -129,6 +130,11 @@ def test_expected_purity_passes_through_its_closed_form() -> None:
     np.testing.assert_allclose(value, share * 0.6 / (share * 0.6 + (1 - share) * 0.4 / 3))
 
 
-def test_mean_cost_is_over_datasets() -> None:
-    line = next(line for line in cost().axes[0].get_lines() if line.get_label() == "mean")
-    np.testing.assert_allclose(line.get_ydata(), [20, 40])
+def test_mean_cost_is_over_datasets_and_no_panel_cuts_a_line() -> None:
+    axes = cost().axes[:2]
+    for axis, factor in zip(axes, (1, 2), strict=True):
+        line = next(line for line in axis.get_lines() if line.get_label() == "mean")
+        np.testing.assert_allclose(line.get_ydata(), [20 * factor, 40 * factor])
+        low, high = axis.get_ylim()
+        assert low == 0
+        assert high > 120  # the highest point of the second panel

@@ -67,8 +67,9 @@ def extract_bank(
     ConfigError
         A started extraction with other settings lies beside `out`.
     """
-    from noisylib.data import load_images
+    from noisylib.data import dataset_info, load_images
 
+    dataset_info(dataset)  # a slip in the name is said before weights are looked for
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     precision = resolve_precision(precision, device)
     network = load_backbone(backbone, weights, pretrained, device)
