@@ -24,7 +24,7 @@ from noisylib.noise import NoisyLabels, inject
 from noisylib.recipe import Recipe
 from noisylib.study.config import RunSpec, StudyConfig, load_config
 from noisylib.study.store import ResultStore
-from noisylib.training import train_bank
+from noisylib.training import RunResults, train_bank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,22 +164,39 @@ def run_chunk(chunk: Chunk, banks: str | None, device: str) -> list[dict[str, An
     if first.noise_type == "instance" or any(run.noise_type == "instance" for run in chunk.runs):
         reference = _bank(first.dataset, chunk.reference_backbone, banks).part("train")[0]
     noise = [run_noise(run, bank, reference) for run in chunk.runs]
+    kept, training_of = _distinct(chunk.runs, noise)
     result = train_bank(
         bank.part("train")[0],
-        np.stack([labels.y_noisy for labels in noise]),
+        np.stack([noise[r].y_noisy for r in kept]),
         *bank.part("test"),
         n_classes=bank.n_classes,
         method=make_method(first.method.name, dict(first.method.options)),
         head=first.head,
-        seeds=[run.seed_train for run in chunk.runs],
-        noise_rates=[labels.realised_rate for labels in noise],
+        seeds=[chunk.runs[r].seed_train for r in kept],
+        noise_rates=[noise[r].realised_rate for r in kept],
         recipe=first.recipe,
         device=device,
     )
-    return [_row(chunk, r, noise[r], result, device) for r in range(len(chunk.runs))]
+    return [_row(chunk, r, noise[r], result, training_of[r], device) for r in range(len(chunk.runs))]
 
 
-def _row(chunk: Chunk, r: int, noise: NoisyLabels, result: Any, device: str) -> dict[str, Any]:
+def _distinct(runs: tuple[RunSpec, ...], noise: list[NoisyLabels]) -> tuple[list[int], list[int]]:
+    """Return the runs to train, and for each run which of them it equals.
+
+    Runs of one seed with the same labels are one training: rate 0 is the same under every noise type.
+    """
+    first: dict[tuple[int, bytes], int] = {}
+    same = [
+        first.setdefault((run.seed_train, n.y_noisy.tobytes()), r)
+        for r, (run, n) in enumerate(zip(runs, noise, strict=True))
+    ]
+    kept = list(first.values())
+    return kept, [kept.index(r) for r in same]
+
+
+def _row(
+    chunk: Chunk, r: int, noise: NoisyLabels, result: RunResults, trained: int, device: str
+) -> dict[str, Any]:
     run = chunk.runs[r]
     return {
         "run_id": chunk.run_ids[r],
@@ -193,10 +210,10 @@ def _row(chunk: Chunk, r: int, noise: NoisyLabels, result: Any, device: str) -> 
         "head": run.head,
         "seed_noise": run.seed_noise,
         "seed_train": run.seed_train,
-        "accuracy": float(result.accuracy[r]),
-        "balanced_accuracy": float(result.balanced_accuracy[r]),
-        "dead_classes": int(result.dead_classes[r]),
-        "recall": result.recall[r].tolist(),
+        "accuracy": float(result.accuracy[trained]),
+        "balanced_accuracy": float(result.balanced_accuracy[trained]),
+        "dead_classes": int(result.dead_classes[trained]),
+        "recall": result.recall[trained].tolist(),
         "epochs": run.recipe.epochs,
         "seconds": result.seconds / len(chunk.runs),
         "device": device,

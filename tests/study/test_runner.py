@@ -100,6 +100,26 @@ def test_noise_is_shared_by_methods_heads_and_training_seeds() -> None:
     assert (run_noise(replace(first, seed_noise=9), bank).y_noisy != labels).any()
 
 
+def test_runs_with_equal_labels_are_trained_once(tmp_path, monkeypatch) -> None:
+    """Rate 0 is the same under both noise types: 8 runs of a chunk are 6 trainings, and 8 rows."""
+    widths = []
+
+    def spy(X, y, *arguments, **more):
+        widths.append(len(y))
+        return train_bank(X, y, *arguments, **more)
+
+    monkeypatch.setattr(runner, "train_bank", spy)
+    run(tmp_path)
+    assert widths == [6, 6]
+    table = collect(CONFIG, tmp_path).set_index(["method", "seed_train", "noise_type", "noise_rate"])
+    for method in ("ce", "coteaching"):
+        for seed in (0, 1):
+            clean = table.loc[(method, seed)].xs(0.0, level="noise_rate")
+            assert clean.accuracy.nunique() == 1
+            noisy = table.loc[(method, seed)].xs(0.3, level="noise_rate")
+            assert noisy.run_id.nunique() == 2
+
+
 def test_a_finished_study_has_nothing_left_and_a_second_run_writes_nothing(tmp_path) -> None:
     run(tmp_path)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "tiny").glob("*.parquet")}
