@@ -96,6 +96,11 @@ class HeadBank:
         """
         return torch.cat([X, F.layer_norm(X, X.shape[-1:])], dim=-1) if self.kind == "adapter" else X
 
+    def gather(self, prepared: Tensor, index: Tensor) -> Tensor:
+        """Return the rows `index` (S, B) of prepared features, (S, B, F), in a buffer that is kept."""
+        x = self._buffer("x", index.numel(), prepared.shape[1])
+        return torch.index_select(prepared, 0, index.flatten(), out=x).view(*index.shape, -1)
+
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (nets, S, H, B, K) for prepared batches `x` of shape (S, B, F), or (B, F) for all.

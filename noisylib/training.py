@@ -163,11 +163,10 @@ class _Bank:
         for index in self.batches(epoch):
             flat = first + index.unsqueeze(1)  # (S, H, B)
             batch = Batch(epoch, flat, self.context, self.state)
-            x = self.X.index_select(0, index.flatten()).view(*index.shape, -1)
-            logits = self.heads.forward(x).detach().requires_grad_()
-            loss = self.method.loss(logits, self.y.gather(2, index.unsqueeze(1).expand_as(flat)), batch)
-            # Runs share no parameter, so the gradient of the sum trains each on its own loss.
-            self.heads.backward(x, *torch.autograd.grad(loss.sum(), logits))
+            x = self.heads.gather(self.X, index)
+            targets = self.y.gather(2, index.unsqueeze(1).expand_as(flat))
+            logits = self.heads.forward(x)
+            self.heads.backward(x, self.method.gradient(logits, targets, batch))
             self.optimiser.step()
             if recorder is not None and batch.selected is not None:
                 recorder.record_selection(index, batch.selected)

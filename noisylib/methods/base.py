@@ -112,6 +112,15 @@ class Method:
         """
         raise NotImplementedError
 
+    def gradient(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Return d (sum of the losses) / d logits, (nets, S, H, B, K), and update state as `loss` does.
+
+        Runs share no parameter, so the gradient of the sum trains each on its own loss. A rule whose
+        gradient has a short closed form overrides this: differentiation is a tenth of a step.
+        """
+        logits = logits.detach().requires_grad_()
+        return torch.autograd.grad(self.loss(logits, targets, batch).sum(), logits)[0]
+
     def scores(self, logits: Tensor) -> Tensor:
         """Return what is ranked at test time, (S, H, B, K): the first network's logits by default."""
         return logits[0]
@@ -133,3 +142,14 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def pick(values: Tensor, targets: Tensor) -> Tensor:
     """Return values[..., b, targets[..., b]], with targets broadcast over the networks."""
     return values.gather(-1, targets.expand(values.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Return fresh probabilities over the last axis, computed along the stored order."""
+    return logits.mT.softmax(-2).mT
+
+
+def add_at_label(values: Tensor, targets: Tensor, amount: float) -> Tensor:
+    """Add `amount` to values[..., b, targets[..., b]] in place and return them."""
+    where = targets.expand(values.shape[:-1]).unsqueeze(-1)
+    return values.scatter_add_(-1, where, values.new_full((), amount).expand(where.shape))

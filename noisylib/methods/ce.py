@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from noisylib.methods.base import Batch, Method, cross_entropy
+from noisylib.methods.base import Batch, Method, add_at_label, cross_entropy, softmax
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,7 @@ class CrossEntropy(Method):
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return the mean cross entropy of each network."""
         return cross_entropy(logits, targets).mean(-1)
+
+    def gradient(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Return (p - e_y) / B."""
+        return add_at_label(softmax(logits), targets, -1).div_(targets.shape[-1])

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from noisylib.methods.base import Batch, Method, cross_entropy, hyper
+from noisylib.methods.base import Batch, Method, add_at_label, cross_entropy, hyper, pick, softmax
 
 
 @dataclass(frozen=True)
@@ -27,3 +27,9 @@ class GeneralisedCrossEntropy(Method):
         """Return mean L_q of each network."""
         # expm1 of q log p keeps full precision where p is near 1 and where q is near 0.
         return (-torch.expm1(-self.q * cross_entropy(logits, targets)) / self.q).mean(-1)
+
+    def gradient(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Return p[y]^q (p - e_y) / B."""
+        p = softmax(logits)
+        weight = pick(p, targets) ** self.q / targets.shape[-1]
+        return add_at_label(p, targets, -1).mul_(weight.unsqueeze(-1))

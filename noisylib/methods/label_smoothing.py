@@ -7,7 +7,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from noisylib.methods.base import Batch, Method, cross_entropy, hyper, log_softmax
+from noisylib.methods.base import (
+    Batch,
+    Method,
+    add_at_label,
+    cross_entropy,
+    hyper,
+    log_softmax,
+    softmax,
+)
 
 
 @dataclass(frozen=True)
@@ -29,3 +37,8 @@ class LabelSmoothing(Method):
         # a = 0 takes the same arithmetic path as plain cross entropy, so the two agree bit for bit.
         uniform = -log_softmax(logits).mean(-1)
         return ((1 - self.smoothing) * cross_entropy(logits, targets) + self.smoothing * uniform).mean(-1)
+
+    def gradient(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Return (p - (1 - a) e_y - a / K) / B."""
+        p = softmax(logits).sub_(self.smoothing / logits.shape[-1])
+        return add_at_label(p, targets, self.smoothing - 1).div_(targets.shape[-1])

@@ -59,6 +59,19 @@ def test_ce_gradient_is_p_minus_label() -> None:
     torch.testing.assert_close(gradient(method, z, y, step_of(method, 3, 3)), expected)
 
 
+@pytest.mark.parametrize("name", list(METHODS))
+def test_written_gradients_are_those_of_the_loss(name: str) -> None:
+    method = make_method(name)
+    z, y = 2 * logits(method.n_nets, 6, 3).detach(), labels(0, 2, 1, 1, 0, 2)
+    z = z.mT.contiguous().mT  # as the heads hand them over: classes before samples in memory
+    kept = z.clone()
+    written = method.gradient(z, y, step_of(method, 6, 3, rate=0.3))
+    leaf = z.clone().requires_grad_()
+    loss = method.loss(leaf, y, step_of(method, 6, 3, rate=0.3)).sum()
+    torch.testing.assert_close(written, torch.autograd.grad(loss, leaf)[0], rtol=0, atol=1e-14)
+    assert torch.equal(z, kept), "the logits must be left as they are"
+
+
 def test_log_softmax_survives_huge_logits() -> None:
     z = torch.tensor([[1000.0, 0.0], [-1000.0, -1001.0]], dtype=F64)
     expected = torch.tensor(
