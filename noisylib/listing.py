@@ -45,7 +45,7 @@ def _methods() -> tuple[Sequence[str], list[Sequence[str]]]:
 
 
 def _chapters() -> tuple[Sequence[str], list[Sequence[str]]]:
-    from noisylib.chapters import CHAPTERS
+    from noisylib.book.chapters import CHAPTERS
 
     rows = []
     for chapter in CHAPTERS.values():

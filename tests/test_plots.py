@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib import plots, plotstyle, tables
+from noisylib import plots, plotstyle
+from noisylib.book import tables
 from noisylib.methods import METHODS
 
 matplotlib = pytest.importorskip("matplotlib")

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import noisylib
-from noisylib.chapters import CHAPTERS
+from noisylib.book.chapters import CHAPTERS
 from noisylib.data import DATASETS
 from noisylib.features.backbones import BACKBONES
 from noisylib.methods import METHODS

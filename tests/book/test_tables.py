@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib import tables
+from noisylib.book import tables
 from noisylib.methods import METHODS
 
 

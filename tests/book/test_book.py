@@ -9,10 +9,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from noisylib import book, chapters
-from noisylib.chapters import CHAPTERS, Chapter, Page
+from noisylib.book import chapters
+from noisylib.book import runner as book
+from noisylib.book.chapters import CHAPTERS, Chapter, Page
+from noisylib.book.parameters import check_values, rules, with_defaults
 from noisylib.errors import ConfigError, MissingDataError, NoisylibError, UnknownNameError
-from noisylib.parameters import check_values, rules, with_defaults
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def test_a_change_of_the_library_or_of_the_title_changes_the_key(toy: Path) -> N
 def test_the_package_digest_sees_every_source_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "book.py").write_text("a = 1\n")
-    monkeypatch.setattr(book, "__file__", str(tmp_path / "book.py"))
+    monkeypatch.setattr(book, "__file__", str(tmp_path / "book" / "runner.py"))
     before = book.package_digest()
     (tmp_path / "sub/new.py").write_text("")
     assert book.package_digest() != before

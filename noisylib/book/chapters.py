@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisylib.errors import ConfigError, MissingDataError, check_name
-from noisylib.parameters import (
+from noisylib.book.parameters import (
     ROOT,
     BenchmarkParameters,
     ClaimsParameters,
@@ -18,6 +17,7 @@ from noisylib.parameters import (
     NoiseParameters,
     QuickstartParameters,
 )
+from noisylib.errors import ConfigError, MissingDataError, check_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,8 +100,8 @@ def study_rows(
     ConfigError
         The study is not finished, or has no row for what was asked.
     """
+    from noisylib.book.tables import provenance
     from noisylib.study import collect, load_config
-    from noisylib.tables import provenance
 
     config = load_config(ROOT / "configs" / f"{study}.yaml")
     rows = collect(config, results_root())

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noisylib import comparison, describe
+from noisylib import comparison
+from noisylib.book import describe
 from noisylib.comparison import compare_methods
 from noisylib.errors import UnknownNameError
 from noisylib.features import BankMeta, FeatureBank

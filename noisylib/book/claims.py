@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from noisylib.book.tables import CONDITION, mean_sd, method_titles, summarise
 from noisylib.errors import NoisylibError
-from noisylib.tables import CONDITION, mean_sd, method_titles, summarise
 
 if TYPE_CHECKING:
     import pandas as pd

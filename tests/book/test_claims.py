@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib import claims
+from noisylib.book import claims
 from noisylib.errors import NoisylibError
 
 

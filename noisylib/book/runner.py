@@ -19,10 +19,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
 
-from noisylib.chapters import CHAPTERS, Chapter, Page, chapter_info
+from noisylib.book.chapters import CHAPTERS, Chapter, Page, chapter_info
+from noisylib.book.parameters import ROOT, check_values, with_defaults
 from noisylib.errors import ConfigError, NoisylibError, check_name, require
 from noisylib.files import file_digest, write_aside
-from noisylib.parameters import ROOT, check_values, with_defaults
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _override_job(chapter: Chapter, values: Mapping[str, Any], out: str | Path |
 
 def package_digest() -> str:
     """Return a hash of every source file of this package."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         digest.update(f"{path.relative_to(package).as_posix()}\0{file_digest(path)}\n".encode())

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, get_args, get_origin, get_type_hints
 
 from noisylib.errors import ConfigError, check_name
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Rules(TypedDict):
@@ -108,7 +108,7 @@ class QuickstartParameters:
 
     def condition(self) -> dict[str, Any]:
         """Return the arguments of `comparison.compare_methods` after bank and methods."""
-        from noisylib.describe import class_map_of
+        from noisylib.book.describe import class_map_of
         from noisylib.recipe import Recipe
 
         return {

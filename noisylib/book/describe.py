@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from noisylib.book.tables import NBSP
 from noisylib.errors import check_name
 from noisylib.noise import inject
 from noisylib.seeding import derive_seed, numpy_generator
-from noisylib.tables import NBSP
 
 if TYPE_CHECKING:
     import pandas as pd
