@@ -51,9 +51,9 @@ def run(
     """Run a study. What is done is not done again; Ctrl-C loses at most the chunks in flight."""
     from tqdm import tqdm
 
+    from noisylib.devices import pick_device
     from noisylib.study import plan_study, run_study
     from noisylib.study.runner import default_jobs, estimate_seconds
-    from noisylib.validation import pick_device
 
     device = str(pick_device(device))
     jobs = (default_jobs() if device == "cpu" else 1) if jobs < 1 else jobs
@@ -177,6 +177,9 @@ def extract(
         Path | None, typer.Option(help="Bank to write; default: in the folder of the shipped banks.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch absent files of a MedMNIST or CIFAR set.")
+    ] = False,
     device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="auto (bfloat16 where the processor has it), bfloat16 or float32.")
@@ -198,6 +201,7 @@ def extract(
         device=device,
         precision=precision,
         resume=resume,
+        download=download,
     )
     typer.echo(
         f"{bank.n_samples} images, {bank.n_features} features each: {bank.meta.dataset}-{bank.meta.backbone}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from noisylib.data.catalog import DATASETS
 from noisylib.noise import inject
 from noisylib.recipe import Recipe
 from noisylib.training import train_bank
@@ -36,7 +37,8 @@ def compare_methods(
 
     Parameters
     ----------
-    noise_type, noise_rate, class_map : as `noisylib.noise.inject`, on the training split only.
+    noise_type, noise_rate, class_map : as `noisylib.noise.inject`, on the training split only; the
+        default map of a catalogued data set is its own.
     recipe : optimisation settings; the default is that of `train_bank`.
 
     Raises
@@ -46,6 +48,9 @@ def compare_methods(
     """
     import pandas as pd
 
+    dataset = bank.meta.dataset
+    if noise_type == "asymmetric" and class_map is None and dataset in DATASETS:
+        class_map = DATASETS[dataset].map_indices(classes=bank.class_names)
     (X, y), (X_test, y_test) = bank.part("train"), bank.part("test")
     noisy = [
         inject(

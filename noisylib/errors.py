@@ -28,6 +28,10 @@ class ConfigError(NoisylibError):
     """A study configuration or a results folder that cannot be used as asked."""
 
 
+class WriteError(NoisylibError):
+    """A file cannot be written: no space, no permission, no such place."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is not installed; the text names the extra."""
 

@@ -184,6 +184,11 @@ def _instance_labels(
     from scipy.stats import truncnorm
 
     spread = 0.1
+    if not 0.005 <= rate <= 0.995:
+        raise NoisylibError(
+            f"noise_rate={rate} is too near 0 or 1 for instance noise, whose per-sample rates scatter "
+            f"by {spread} around it: use 0 or a rate from 0.005 to 0.995."
+        )
 
     def truncated(mean: float):
         return truncnorm(-mean / spread, (1 - mean) / spread, loc=mean, scale=spread)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from noisylib.errors import NoisylibError
 
@@ -36,19 +36,29 @@ class Recipe:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "decay_at", tuple(self.decay_at))
-        for name in ("epochs", "batch_size", "score_epochs"):
+        for name in ("epochs", "batch_size", "score_epochs", "width"):
             value = getattr(self, name)
+            if value is None and name == "width":
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise NoisylibError(f"recipe.{name}={value!r}: a whole number of at least 1 is needed.")
         for name, low in (("learning_rate", 0), ("weight_decay", -1e-300)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < 10:
-                raise NoisylibError(f"recipe.{name}={value!r}: a number between 0 and 10 is needed.")
-        if any(not 0 < fraction <= 1 for fraction in self.decay_at):
+            if not _is_number(value) or not low < value < 10:
+                raise NoisylibError(
+                    f"recipe.{name}={value!r}: a number between 0 and 10 is needed. YAML reads 1e-3 as text; "
+                    "write 0.001 or 1.0e-3."
+                )
+        fractions = self.decay_at
+        if not isinstance(fractions, list | tuple) or not all(
+            _is_number(f) and 0 < f <= 1 for f in fractions
+        ):
             raise NoisylibError(
-                f"recipe.decay_at={self.decay_at}: fractions of the epochs in (0, 1] are needed."
+                f"recipe.decay_at={fractions!r}: a list of fractions of the epochs in (0, 1] is needed."
             )
+        object.__setattr__(self, "decay_at", tuple(fractions))
+        if not isinstance(self.standardise, bool):
+            raise NoisylibError(f"recipe.standardise={self.standardise!r}: true or false is needed.")
         if self.score_epochs > self.epochs:
             raise NoisylibError(
                 f"recipe.score_epochs={self.score_epochs} is more than recipe.epochs={self.epochs}: lower it."
@@ -59,10 +69,6 @@ class Recipe:
         passed = sum(epoch >= round(fraction * self.epochs) for fraction in self.decay_at)
         return self.learning_rate * 0.1**passed
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the settings as JSON-ready values."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from noisylib.analysis import metrics
+from noisylib.devices import pick_device
 from noisylib.heads import HeadBank
 from noisylib.layout import RunLayout
 from noisylib.methods import BankContext, Batch, Method, make_method
 from noisylib.methods.base import cross_entropy
 from noisylib.recipe import Recipe
 from noisylib.seeding import torch_generator
-from noisylib.validation import check_bank_inputs, pick_device
+from noisylib.validation import check_bank_inputs
 
 EVALUATION_ROWS = 1024
 

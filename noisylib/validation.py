@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from noisylib.errors import NoisylibError
 from noisylib.methods import Method
@@ -78,14 +77,3 @@ def check_bank_inputs(
 def _check_length(argument: str, length: int, other: str, expected: int) -> None:
     if length != expected:
         raise NoisylibError(f"{argument} has length {length}, but {other} has {expected}: they must agree.")
-
-
-def pick_device(device: str) -> torch.device:
-    """Return the torch device for "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N"."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device != "cpu" and not device.startswith("cuda"):
-        raise NoisylibError(f"device={device!r}: allowed are auto, cpu, cuda and cuda:N.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise NoisylibError(f"device={device!r}, but torch sees no GPU here: use device='cpu' or 'auto'.")
-    return torch.device(device)

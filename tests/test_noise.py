@@ -165,6 +165,10 @@ def test_rates_end_where_the_clean_label_stops_being_the_likeliest(noise_type: s
         ({"noise_type": "asymmetric", "class_map": {0: 9}}, "sends 0 to 9"),
         ({"noise_type": "asymmetric", "class_map": {1: 1}}, "sends 1 to 1"),
         ({"noise_type": "instance"}, "features is missing"),
+        (
+            {"noise_type": "instance", "noise_rate": 0.001, "features": np.ones((75, 2))},
+            "from 0.005 to 0.995",
+        ),
         ({"noise_type": "instance", "features": np.full((75, 2), np.nan)}, "finite numbers"),
         ({"noise_type": "human"}, "y_human is missing"),
         ({"noise_type": "human", "y_human": Y[:3]}, "3 labels for N=75"),

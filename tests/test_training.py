@@ -224,6 +224,8 @@ def test_few_samples_in_many_dimensions_are_memorised() -> None:
         ({"seeds": [1, 2]}, "seeds has length 2"),
         ({"method": "coteaching", "rates": [1.0]}, r"fractions in \[0, 1\)"),
         ({"device": "tpu"}, "allowed are auto, cpu"),
+        ({"device": "cudax"}, "allowed are auto, cpu"),
+        ({"device": "cuda:99"}, "torch sees"),
     ],
 )
 def test_bad_input_is_named(changes: dict, message: str) -> None:
@@ -245,7 +247,7 @@ def test_unknown_names_are_suggested() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_asking_for_an_absent_gpu_is_named() -> None:
-    with pytest.raises(NoisylibError, match="torch sees no GPU"):
+    with pytest.raises(NoisylibError, match="torch sees 0 GPUs"):
         train(noisy(1), device="cuda")
 
 

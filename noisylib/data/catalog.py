@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from noisylib.data import classmaps as maps
@@ -62,8 +62,10 @@ class DatasetInfo:
         """Number of classes K."""
         return len(self.classes)
 
-    def map_indices(self, name: str = "default") -> dict[int, int]:
+    def map_indices(self, name: str = "default", classes: Sequence[str] | None = None) -> dict[int, int]:
         """Return the class map called `name` as {true label: the label it is mistaken for}.
+
+        Labels are positions in `classes`, by default this set's own order.
 
         Raises
         ------
@@ -78,7 +80,13 @@ class DatasetInfo:
                 "'pairflip', or pass your own class_map={true label: wrong label}."
             )
         chosen = self.class_maps[check_name("class_map", name, self.class_maps)]
-        index = {label: i for i, label in enumerate(self.classes)}
+        index = {label: i for i, label in enumerate(self.classes if classes is None else classes)}
+        absent = sorted({*chosen, *chosen.values()} - set(index))
+        if absent:
+            raise NoisylibError(
+                f"class map {name!r} of {self.name} speaks of {', '.join(absent)}, which are not among "
+                f"the classes {', '.join(index)}: use the catalogue's names, or pass your own class_map."
+            )
         return {index[source]: index[target] for source, target in chosen.items()}
 
 

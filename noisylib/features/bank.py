@@ -224,11 +224,11 @@ def list_banks(root: str | Path | None = None) -> list[tuple[str, str, Path]]:
     return [(match["dataset"], match["backbone"], path) for match, path in matches if match]
 
 
-def load_bank(dataset: str, backbone: str = "deit_tiny", root: str | Path | None = None) -> FeatureBank:
-    """Return the bank of `dataset` under `backbone`.
+def load_bank(dataset: str, backbone: str | None = None, root: str | Path | None = None) -> FeatureBank:
+    """Return the bank of `dataset` under `backbone`, by default ``deit_tiny``.
 
     Datasets that are feature tables already (``digits``, ``breast_cancer``) need no file: their
-    bank is made on the spot, and its backbone is ``raw`` whatever was asked for.
+    bank is made on the spot, and its only backbone is ``raw``.
 
     Raises
     ------
@@ -236,16 +236,27 @@ def load_bank(dataset: str, backbone: str = "deit_tiny", root: str | Path | None
         Neither a bank file nor the catalogue knows the name.
     MissingDataError
         The names are fine, but the bank is not there; the text has the command that makes it.
+    BankError
+        The file is damaged, or was renamed and holds another bank.
     """
-    path = bank_path(dataset, backbone, root)
-    if path.is_file():
-        return FeatureBank.load(path)
     from noisylib.data.catalog import DATASETS
     from noisylib.features.backbones import BACKBONES
 
+    is_table = dataset in DATASETS and DATASETS[dataset].kind == "features"
+    backbone = backbone or ("raw" if is_table else "deit_tiny")
+    path = bank_path(dataset, backbone, root)
+    if path.is_file():
+        bank = FeatureBank.load(path)
+        if (bank.meta.dataset, bank.meta.backbone) != (dataset, backbone):
+            raise BankError(
+                f"{path} holds the bank {bank.meta.dataset}-{bank.meta.backbone}: give it that name back."
+            )
+        return bank
+
     banks = list_banks(root)
     check_name("dataset", dataset, {*DATASETS, *(name for name, _, _ in banks)})
-    if dataset in DATASETS and DATASETS[dataset].kind == "features":
+    if is_table:
+        check_name(f"backbone of {dataset}, a feature table", backbone, ["raw"])
         return _table_bank(dataset)
     check_name("backbone", backbone, {*BACKBONES, *(name for _, name, _ in banks)})
     here = ", ".join(f"{name} ({other})" for name, other, _ in banks) or "none"

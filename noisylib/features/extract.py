@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from noisylib.devices import pick_device
 from noisylib.errors import NoisylibError, check_name
 from noisylib.features.backbones import Backbone, load_backbone
 from noisylib.features.bank import BankMeta, FeatureBank, bank_path
@@ -43,6 +44,7 @@ def extract_bank(
     device: str = "auto",
     precision: Precision = "auto",
     resume: bool = True,
+    download: bool = False,
     progress: bool = True,
 ) -> FeatureBank:
     """Return the features of a catalogued image set, after writing them to `out`.
@@ -58,6 +60,7 @@ def extract_bank(
     device : "cpu", "cuda", ... or "auto", the GPU if there is one.
     precision : "bfloat16" or "float32" forward pass; "auto" takes bfloat16 where the processor has it.
     resume : go on with the shards of a killed run; False starts anew.
+    download : MedMNIST and CIFAR only: fetch files of the set that are absent.
     progress : show a bar with the time left on stderr.
 
     Raises
@@ -70,10 +73,10 @@ def extract_bank(
     from noisylib.data import dataset_info, load_images
 
     dataset_info(dataset)  # a slip in the name is said before weights are looked for
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = str(pick_device(device))
     precision = resolve_precision(precision, device)
     network = load_backbone(backbone, weights, pretrained, device)
-    images = load_images(dataset, root)
+    images = load_images(dataset, root, download=download)
     name = name or (backbone if pretrained else f"{backbone}_random")
     command = ["noisylib features extract", dataset, "--backbone", backbone]
     command += ["--data", f"DATA/{Path(root).resolve().name}"]

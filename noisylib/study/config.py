@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from noisylib.data.catalog import dataset_info
+from noisylib.data.catalog import DATASETS
 from noisylib.errors import ConfigError, NoisylibError, check_name
+from noisylib.features.bank import FeatureBank, list_banks, load_bank
 from noisylib.heads import HEAD_KINDS
 from noisylib.methods import METHODS, make_method
 from noisylib.noise import NOISE_TYPES, check_rate
@@ -41,7 +43,7 @@ class MethodSpec:
             )
         options = {key: value for key, value in entry.items() if key not in ("name", "label")}
         make_method(entry["name"], options)  # an unknown name, option or value ends here
-        label = entry.get("label", entry["name"])
+        label = _file_name("label", entry.get("label", entry["name"]))
         if options and label in METHODS:
             raise ConfigError(
                 f"methods entry {dict(entry)!r} changes hyper-parameters: give it a label of its own, "
@@ -111,28 +113,56 @@ class StudyConfig:
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise ConfigError(f"{name}={list(values)}: give at least one value, and none twice.")
+        _file_name("name", self.name)
+        rules = [(m.name, m.options) for m in self.methods]
+        if len(set(rules)) != len(rules):
+            raise ConfigError(f"methods={rules}: two entries are the same rule under two labels; keep one.")
         labels = [m.label for m in self.methods]
         if len(set(labels)) != len(labels):
             raise ConfigError(f"methods have the labels {labels}: give each a label of its own.")
         for head in self.heads:
             check_name("heads", head, HEAD_KINDS)
+        for noise_type in self.noise_types:
+            check_name("noise_types", noise_type, NOISE_TYPES)
+            if noise_type == "human":
+                raise ConfigError(
+                    "noise_types: human labels have no rate to sweep; use noisylib.noise.inject."
+                )
+            if noise_type == "instance" and not self.reference_backbone:
+                raise ConfigError(
+                    "noise_types has instance, but reference_backbone is empty: name the backbone whose "
+                    "features make the noise, one that is not evaluated."
+                )
         for dataset in self.datasets:
-            info = dataset_info(dataset)
-            for noise_type in self.noise_types:
-                check_name("noise_types", noise_type, NOISE_TYPES)
-                if noise_type == "human":
-                    raise ConfigError(
-                        "noise_types: human labels have no rate to sweep; use noisylib.noise.inject."
-                    )
-                if noise_type == "asymmetric":
-                    info.map_indices(self.class_map)
-                if noise_type == "instance" and not self.reference_backbone:
-                    raise ConfigError(
-                        "noise_types has instance, but reference_backbone is empty: name the backbone whose "
-                        "features make the noise, one that is not evaluated."
-                    )
-                for rate in self.noise_rates:
-                    check_rate(noise_type, rate, info.n_classes)
+            if dataset in DATASETS:
+                self.check_dataset(dataset, DATASETS[dataset].classes)
+
+    def check_dataset(self, dataset: str, class_names: Sequence[str]) -> None:
+        """Check rates and class map against the classes of a data set.
+
+        Names outside the catalogue are the user's own banks; they are looked up when the banks are.
+        """
+        for noise_type in self.noise_types:
+            for rate in self.noise_rates:
+                check_rate(noise_type, rate, len(class_names))
+        if "asymmetric" in self.noise_types:
+            if dataset not in DATASETS:
+                raise ConfigError(
+                    f"datasets has {dataset!r}, which is not in the catalogue and so has no class map for "
+                    "asymmetric noise: use symmetric or pairflip noise, or add a row to the catalogue."
+                )
+            DATASETS[dataset].map_indices(self.class_map, class_names)
+
+    def load_banks(self, root: str | Path | None = None) -> dict[tuple[str, str], FeatureBank]:
+        """Return the study's banks by (dataset, backbone), after checking that they fit its conditions."""
+        known = {*DATASETS, *(name for name, _, _ in list_banks(root))}
+        banks = {}
+        for dataset in self.datasets:
+            check_name("datasets", dataset, known)
+            for backbone in self.backbones:
+                bank = banks[dataset, backbone] = load_bank(dataset, backbone, root)
+                self.check_dataset(dataset, bank.class_names)
+        return banks
 
     @property
     def digest(self) -> str:
@@ -221,6 +251,14 @@ def _as_list(key: str, value: object) -> list[object]:
 
 def _element(key: str, item: object) -> Any:
     return MethodSpec.parse(item) if key == "methods" else _typed(key, item, _LISTS[key])  # type: ignore[arg-type]
+
+
+def _file_name(key: str, value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise ConfigError(
+            f"{key}={value!r}: it becomes part of a file name, so use letters, digits, '_', '.', '-'."
+        )
+    return value
 
 
 def _typed(key: str, value: object, kind: type) -> Any:

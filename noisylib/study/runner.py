@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -83,10 +84,10 @@ def plan_study(
     `extend` accepts a results folder of another configuration; `create` False writes nothing.
     """
     config = load_config(config)
+    loaded = config.load_banks(banks)
     store = ResultStore(config, results)
     store.open(extend=extend, create=create)
     done = store.done()
-    loaded = {(d, b): load_bank(d, b, banks) for d in config.datasets for b in config.backbones}
     ids = {run: run.run_id(loaded[run.dataset, run.backbone].checksum) for run in config.runs()}
     left = [run for run, run_id in ids.items() if run_id not in done]
     chunks = []
@@ -126,12 +127,24 @@ def estimate_seconds(plan: Plan, jobs: int, device: str = "cpu") -> float:
     runs, n, width, classes = 30, 1024, 192, 7
     X, y = rng.standard_normal((n, width)), rng.integers(0, classes, (runs, n))
     recipe = Recipe(epochs=2, score_epochs=1)
-    result = train_bank(
-        X, y, X[:classes], np.arange(classes), n_classes=classes, seeds=[r % 3 for r in range(runs)],
-        recipe=recipe, device=device,
-    )  # fmt: skip
+    with _one_thread():
+        result = train_bank(
+            X, y, X[:classes], np.arange(classes), n_classes=classes, seeds=[r % 3 for r in range(runs)],
+            recipe=recipe, device=device,
+        )  # fmt: skip
     flops = runs * n * recipe.epochs * HeadBank("adapter", [0], width, classes).flops_per_sample()
     return plan.cost / flops * result.seconds / max(1, min(jobs, len(plan.chunks)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Two torch threads that spin beside another process were seen to be ten times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=4)
@@ -143,7 +156,7 @@ def run_noise(run: RunSpec, bank: FeatureBank, reference: np.ndarray | None = No
     """Return the noisy training labels of a run; they depend on dataset, noise and seed_noise only."""
     class_map = None
     if run.noise_type == "asymmetric":
-        class_map = dataset_info(run.dataset).map_indices(run.class_map)
+        class_map = dataset_info(run.dataset).map_indices(run.class_map, bank.class_names)
     return inject(
         bank.labels[bank.indices("train")],
         run.noise_type,
@@ -247,9 +260,7 @@ def run_study(
     banks = None if banks is None else str(banks)
     started = time.perf_counter()
     jobs = max(1, min(jobs, len(plan.chunks)))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # two threads that spin beside another process were seen ten times slower
-    try:
+    with _one_thread():
         work = (joblib.delayed(_work)(i, chunk, banks, device) for i, chunk in enumerate(plan.chunks))
         with joblib.parallel_config("loky" if jobs > 1 else "sequential", inner_max_num_threads=None):
             done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
@@ -257,8 +268,6 @@ def run_study(
                 store.add([{"study": plan.config.name, **row} for row in rows])
                 if on_chunk is not None:
                     on_chunk(plan.chunks[i], time.perf_counter() - started)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _work(position: int, chunk: Chunk, banks: str | None, device: str) -> tuple[int, list[dict[str, Any]]]:
@@ -281,9 +290,12 @@ def collect(
         Runs are missing and `partial` is False.
     """
     config = load_config(config)
-    checksums = {(d, b): load_bank(d, b, banks).checksum for d in config.datasets for b in config.backbones}
-    ids = [run.run_id(checksums[run.dataset, run.backbone]) for run in config.runs()]
-    return ResultStore(config, results).rows(ids, partial=partial)
+    checksums = {key: bank.checksum for key, bank in config.load_banks(banks).items()}
+    runs = {run.run_id(checksums[run.dataset, run.backbone]): run for run in config.runs()}
+    table = ResultStore(config, results).rows(runs, partial=partial)
+    # What a rule is called is the configuration's business, also for rows made under an older name.
+    table["method"] = [runs[run_id].method.label for run_id in table["run_id"]]
+    return table
 
 
 def default_jobs() -> int:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisylib.errors import ConfigError, NoisylibError
+from noisylib.errors import ConfigError, NoisylibError, WriteError
 from noisylib.files import write_aside
 from noisylib.study.config import StudyConfig
 
@@ -82,11 +82,8 @@ class ResultStore:
         try:
             with write_aside(path) as aside:
                 pd.DataFrame(rows).to_parquet(aside, index=False)
-        except OSError as error:
-            raise NoisylibError(
-                f"cannot write {path} ({error.strerror or error}). Finished chunks are safe: free some space "
-                "or choose another --results folder, and run the same command again."
-            ) from error
+        except WriteError as error:
+            raise WriteError(f"{error} Finished chunks are safe: run the same command again.") from error
         return path
 
     def rows(self, run_ids: Iterable[str], *, partial: bool = False) -> pd.DataFrame:

@@ -250,10 +250,10 @@ def test_progress_goes_to_stderr(backbone, tmp_path, capsys):
 
 def test_command_names_files_but_no_folder_of_this_machine(tmp_path, monkeypatch):
     tiny_backbone(tmp_path)
-    monkeypatch.setattr("noisylib.data.load_images", lambda name, root: tiny_images())
+    monkeypatch.setattr("noisylib.data.load_images", lambda name, root, **more: tiny_images())
     monkeypatch.setattr(extract, "load_backbone", lambda name, path, *_: tiny_backbone(Path(path).parent))
     bank = extract_bank(
-        "made",
+        "breastmnist",
         tmp_path / "mnist",
         TINY.name,
         weights=tmp_path / "tiny.safetensors",
@@ -264,8 +264,8 @@ def test_command_names_files_but_no_folder_of_this_machine(tmp_path, monkeypatch
         progress=False,
     )
     assert bank.meta.command == (
-        "noisylib features extract made --backbone test_vit --data DATA/mnist --weights tiny.safetensors "
-        "--name tiny --batch-size 64 --precision float32"
+        "noisylib features extract breastmnist --backbone test_vit --data DATA/mnist "
+        "--weights tiny.safetensors --name tiny --batch-size 64 --precision float32"
     )
 
 

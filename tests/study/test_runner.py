@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from blobs import blobs
 from pandas.testing import assert_frame_equal
 
-from noisylib.errors import ConfigError, NoisylibError
-from noisylib.features.bank import load_bank
+from noisylib.errors import ConfigError, NoisylibError, WriteError
+from noisylib.features.bank import BankMeta, FeatureBank, load_bank
 from noisylib.noise import inject
 from noisylib.study import collect, plan_study, run_study, runner
 from noisylib.study.config import parse_config
@@ -164,7 +165,7 @@ def test_kill_in_the_middle_of_a_chunk_loses_only_that_chunk(tmp_path) -> None:
         "runner.train_bank = second_call_dies\n"
         f"run_study(plan_study(CONFIG, {str(tmp_path / 'cut')!r}), {str(tmp_path / 'cut')!r})\n"
     )
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    paths = os.pathsep.join(str(folder) for folder in (*Path(__file__).parents[:3],))
     done = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, check=False
     )
@@ -202,6 +203,75 @@ def test_a_folder_of_another_configuration_is_refused_and_can_be_extended(tmp_pa
     table = collect(longer, tmp_path)
     assert sorted(set(table.seed_train)) == [0, 1, 2]
     assert plan_study(longer, tmp_path).missing == 0
+
+
+OWN = {
+    "name": "own", "datasets": ["mine"], "backbones": ["model"], "noise_types": ["symmetric", "pairflip"],
+    "noise_rates": [0.4], "methods": ["elr"], "seeds": [0], "recipe": {"epochs": 2, "score_epochs": 1},
+}  # fmt: skip
+
+
+def own_bank(folder: Path, classes: list[str], name: str = "mine", file: str = "") -> None:
+    X, y = blobs(120, len(classes), 5)
+    bank = FeatureBank.from_arrays(X, y, np.arange(120) % 2 * 2, classes, BankMeta(name, "model"))
+    bank.save(folder / f"{file or name}-model.safetensors")
+
+
+def test_a_bank_of_your_own_can_be_studied(tmp_path) -> None:
+    own_bank(tmp_path, ["a", "b", "c"])
+    config = parse_config(OWN)
+    plan = plan_study(config, tmp_path / "results", banks=tmp_path)
+    run_study(plan, tmp_path / "results", banks=tmp_path)
+    assert len(collect(config, tmp_path / "results", banks=tmp_path)) == 2
+    for change, message in (
+        ({"noise_types": ["asymmetric"]}, "'mine', which is not in the catalogue"),
+        ({"noise_types": ["symmetric"], "noise_rates": [0.7]}, r"noise_rate=0.7 is outside \[0, 0.666667\)"),
+        ({"datasets": ["mne"]}, "Did you mean 'mine'"),
+    ):
+        with pytest.raises(NoisylibError, match=message):
+            plan_study(parse_config({**OWN, **change}), tmp_path / "other", banks=tmp_path)
+    assert not (tmp_path / "other").exists()
+
+
+def test_class_maps_go_by_name_not_by_number(tmp_path) -> None:
+    own_bank(tmp_path, ["vasc", "nv", "mel", "df", "bkl", "bcc", "akiec"], "ham10000")
+    asymmetric = {**OWN, "datasets": ["ham10000"], "noise_types": ["asymmetric"]}
+    config = parse_config(asymmetric)
+    labels = run_noise(config.runs()[0], load_bank("ham10000", "model", tmp_path))
+    expected = {
+        (1, 2),
+        (2, 1),
+        (4, 5),
+        (5, 4),
+        (0, 3),
+        (3, 0),
+        (6, 5),
+    }  # nv-mel, bkl-bcc, df-vasc, akiec to bcc
+    off = {(i, j) for i, j in zip(*labels.T.nonzero(), strict=True) if i != j}
+    assert off == expected
+    own_bank(tmp_path, ["x", "y"], "pbc")
+    with pytest.raises(NoisylibError, match="not among the classes x, y"):
+        plan_study(parse_config({**asymmetric, "datasets": ["pbc"]}), tmp_path / "r", banks=tmp_path)
+
+
+def test_a_renamed_bank_is_refused(tmp_path) -> None:
+    own_bank(tmp_path, ["a", "b"], "mine", file="yours")
+    with pytest.raises(NoisylibError, match="holds the bank mine-model"):
+        load_bank("yours", "model", tmp_path)
+
+
+def test_labels_of_rows_follow_the_configuration(tmp_path) -> None:
+    run(tmp_path)
+    renamed = replace(CONFIG, methods=(replace(CONFIG.methods[0], label="plain"), CONFIG.methods[1]))
+    assert plan_study(renamed, tmp_path, extend=True).missing == 0
+    assert set(collect(renamed, tmp_path).method) == {"plain", "coteaching"}
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.raises(WriteError, match=r"cannot write .*study.json"):
+        plan_study(CONFIG, blocked)
 
 
 def test_a_plan_alone_writes_nothing(tmp_path) -> None:
