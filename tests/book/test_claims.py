@@ -76,6 +76,53 @@ def test_what_cannot_be_tested_says_why() -> None:
     assert (table.loc[untested, "Ours"] == "").all()
 
 
+def test_without_asymmetric_noise_its_claims_cannot_be_tested() -> None:
+    rows = study_rows()
+    for part in (
+        rows[rows["noise_type"] == "symmetric"],
+        rows[(rows["noise_type"] == "symmetric") | (rows["noise_rate"] == 0)],
+    ):
+        assert verdict(part, "The cost") == (
+            "**cannot be tested here**: the rows have no asymmetric condition"
+        )
+        assert verdict(part, "Small-loss").startswith("**cannot be tested here**: Co-teaching and cross")
+    noisy = rows[rows["noise_rate"] > 0]
+    assert verdict(noisy, "The cost") == "**cannot be tested here**: the rows have no clean condition"
+
+
+def test_a_friedman_test_needs_three_methods() -> None:
+    assert verdict(study_rows(methods=("ce", "elr")), "The methods differ") == (
+        "**cannot be tested here**: the Friedman test needs three methods, the rows have 2"
+    )
+    # Three methods in the same order in all of 12 conditions: chi2 = 12 * (3 - 1) = 24, p = exp(-12).
+    table = claims.verdicts(study_rows(("ham10000", "pbc"))).set_index("Claim")
+    assert table.loc["The methods differ.", "Ours"] == "χ² = 24.0 (k = 3, 12 conditions), p = 6e-06"
+    assert table.loc["The methods differ.", "Verdict"] == "**reproduced**"
+
+
+def test_one_method_has_nothing_to_be_compared_with() -> None:
+    table = claims.verdicts(study_rows(methods=("elr",)))
+    assert table["Verdict"].str.startswith("**cannot be tested here**").all()
+
+
+def test_a_tie_is_not_more_wins_than_any_other() -> None:
+    # ELR listed first and last: neither order may decide a tie.
+    for methods in (("elr", "ce", "gce"), ("ce", "gce", "elr")):
+        rows = study_rows(methods=methods)
+        for method in methods:
+            rows.loc[rows["method"] == method, "balanced_accuracy"] = 0.5
+        assert verdict(rows, "ELR wins") == "**not reproduced**"
+        table = claims.verdicts(rows).set_index("Claim")
+        assert table.loc["ELR wins the most conditions.", "Ours"] == "2.0 of 6"
+        assert table.loc["No method wins everywhere.", "Ours"] == (
+            "Cross entropy and GCE and ELR win most, 33 % of conditions each"
+        )
+        # One condition more than the others: now it leads.
+        lead = (rows["method"] == "elr") & (rows["noise_type"] == "symmetric") & (rows["noise_rate"] == 0.2)
+        rows.loc[lead, "balanced_accuracy"] += 0.1
+        assert verdict(rows, "ELR wins") == "**reproduced**"
+
+
 def test_every_claim_is_measured_by_a_criterion_or_says_what_is_missing() -> None:
     assert len(claims.criteria_table()) == sum(bool(claim.criterion) for claim in claims.CLAIMS)
     for claim in claims.CLAIMS:
