@@ -1,15 +1,18 @@
-"""Chapters that read a study are collected once its rows are there; `make book` always executes them."""
+"""Chapters that read a study are collected once all its rows are there; `make book` always executes them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from noisylib.book import CHAPTERS
-from noisylib.errors import MissingDataError
+from noisylib.book.chapters import CHAPTERS, study_rows
+from noisylib.errors import ConfigError, MissingDataError
 
 collect_ignore = []
 for chapter in CHAPTERS.values():
+    parameters = chapter.parameters()
     try:
-        chapter.reads(chapter.parameters())
-    except MissingDataError:
+        chapter.reads(parameters)
+        if hasattr(parameters, "study"):
+            study_rows(parameters.study)
+    except (ConfigError, MissingDataError):  # ConfigError: the study was stopped before its end
         collect_ignore.append(Path(chapter.notebook).name)

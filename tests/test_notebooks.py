@@ -153,7 +153,9 @@ def papermill(root: Path, cwd: Path, *arguments: str) -> subprocess.CompletedPro
 
 
 def test_plain_papermill_runs_a_chapter_from_any_folder(root: Path, tmp_path: Path) -> None:
-    done = papermill(root, tmp_path, "-p", "noise_rate", "0.3", "-p", "dataset", "digits")
+    done = papermill(
+        root, tmp_path, "-p", "noise_rate", "0.3", "-p", "dataset", "digits", "-p", "backbone", "raw"
+    )
     assert done.returncode == 0, done.stderr
     page = json.loads((tmp_path / "out.ipynb").read_text())
     outputs = [out for cell in code_cells(page) for out in cell["outputs"]]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib import plots, plotstyle
+from noisylib import bankplots, plots, plotstyle
 from noisylib.book import tables
 from noisylib.methods import METHODS
 
@@ -33,12 +33,12 @@ def matrices():
 
 def sizes():
     records = [("One", name, "train", 10 * (i + 1)) for i, name in enumerate(CLASSES)]
-    return plots.class_sizes(pd.DataFrame(records, columns=["dataset", "class", "split", "samples"]))
+    return bankplots.class_sizes(pd.DataFrame(records, columns=["dataset", "class", "split", "samples"]))
 
 
 def maps():
     frame = pd.DataFrame({"dataset": "One", "class": ["a", "b"] * 5, "x": range(10), "y": range(10)})
-    return plots.projections(frame)
+    return bankplots.projections(frame)
 
 
 def purity():

@@ -182,6 +182,20 @@ def test_files_named_in_the_prose_exist(root: Path) -> None:
             assert (root / target).exists(), f"{page} links to {target}"
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_paths_in_backticks_exist(root: Path, page: str) -> None:
+    prose = re.sub(r"^```.*?^```", "", (root / page).read_text(), flags=re.S | re.M)
+    words = re.findall(r"`([\w./<>-]+)`", prose)
+    endings = r"\.(py|ipynb|md|toml|lock|ya?ml|bib|cff)$"
+    paths = {word for word in words if "/" in word or re.search(endings, word)}
+    assert paths
+    for path in paths - {".venv/bin"}:  # made by `make install`
+        # A name in angle brackets stands for any; `methods/` is short for noisylib/methods/.
+        pattern = re.sub(r"<\w+>", "*", path).rstrip("/")
+        found = [*root.glob(pattern), *(root / "noisylib").glob(pattern)]
+        assert found, f"{page} names {path}, which is not there"
+
+
 def test_table_of_contents_is_prose_and_every_page_of_the_chapters(root: Path) -> None:
     toc = yaml.safe_load((root / "_toc.yml").read_text())
     listed = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]

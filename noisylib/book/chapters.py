@@ -62,6 +62,14 @@ def bank_files(datasets: list[str], backbone: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def probe_files() -> list[Path]:
+    """Return the file of stored probes beside the banks, if there is one."""
+    from noisylib.features.bank import bank_root
+    from noisylib.features.probe import PROBES_FILE
+
+    return [path for path in (bank_root() / PROBES_FILE,) if path.is_file()]
+
+
 def study_files(study: str) -> list[Path]:
     """Return the config of a study and its result files; none yet is an error with the command."""
     import yaml
@@ -146,7 +154,7 @@ CHAPTERS: dict[str, Chapter] = {
             "notebooks/datasets.ipynb",
             DatasetsParameters,
             (Page("datasets"),),
-            lambda p: bank_files(p.datasets, p.backbone),
+            lambda p: bank_files(p.datasets, p.backbone) + probe_files(),
         ),
         Chapter(
             "noise",

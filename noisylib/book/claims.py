@@ -106,8 +106,9 @@ def _no_universal_winner(rows: pd.DataFrame) -> tuple[str, bool]:
     wins = rank_table(condition_scores(rows))["wins"].round(9)  # sums of shared wins, such as thirds
     share = wins.max() / wins.sum()
     leaders = method_titles(list(wins.index[wins == wins.max()])).values()
-    text = f"{' and '.join(leaders)} win{'s' if len(leaders) == 1 else ''} most"
-    return f"{text}, {100 * share:.0f} % of conditions{'' if len(leaders) == 1 else ' each'}", bool(share < 0.5)
+    most, each = ("wins most", "") if len(leaders) == 1 else ("win most", " each")
+    text = f"{' and '.join(leaders)} {most}, {100 * share:.0f} % of conditions{each}"
+    return text, bool(share < 0.5)
 
 
 def _elr_wins_most(rows: pd.DataFrame) -> tuple[str, bool | None]:
@@ -124,6 +125,8 @@ def _methods_differ(rows: pd.DataFrame) -> tuple[str, bool | None]:
     k = scores.shape[1]
     if k < 3:
         return f"the Friedman test needs three methods, the rows have {k}", None
+    if (scores.max(axis=1) == scores.min(axis=1)).all():
+        return "all methods are equal in every condition", False  # 0 / 0 in the test
     test = friedmanchisquare(*(scores[method] for method in scores))
     text = f"χ² = {test.statistic:.1f} (k = {k}, {len(scores)} conditions), p = {test.pvalue:.1g}"
     return text, bool(test.pvalue < 0.001)
@@ -137,9 +140,7 @@ def _cost_grows(rows: pd.DataFrame) -> tuple[str, bool | None]:
         return f"the rows have no {'clean' if clean.empty else 'asymmetric'} condition", None
     highest = asymmetric["noise_rate"].max()
     noisy = asymmetric[asymmetric["noise_rate"] == highest]["cost"]
-    text = (
-        f"{100 * clean.mean():.1f} pp clean, {100 * noisy.mean():.1f} pp at asymmetric {100 * highest:g} %"
-    )
+    text = f"{100 * clean.mean():.1f} pp clean, {100 * noisy.mean():.1f} pp at asymmetric {100 * highest:g} %"
     return text, bool(noisy.mean() > 2 * clean.mean())
 
 

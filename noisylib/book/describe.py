@@ -1,15 +1,14 @@
-"""What the chapters on data and noise show: counts, maps and probes of banks, and injected noise."""
+"""What the chapters show of feature banks: titles, counts, 2-D maps and probes on clean labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from noisylib.book.tables import NBSP
 from noisylib.errors import check_name
-from noisylib.noise import inject
+from noisylib.features.probe import linear_probe, stored_probe
 from noisylib.seeding import derive_seed, numpy_generator
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from noisylib.features import FeatureBank
 
-MATRIX_NOISE = ("symmetric", "pairflip", "asymmetric")
+PROBE_IMAGES = 2000  # a linear probe of more takes minutes
 
 
 def bank_title(name: str) -> str:
@@ -154,36 +153,36 @@ def standardise(X: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return (X - reference.mean(0)) / np.where(deviation == 0, 1, deviation)
 
 
-def probe_scores(banks: Mapping[str, FeatureBank], neighbours: int) -> pd.DataFrame:
+def probe_scores(
+    banks: Mapping[str, FeatureBank], neighbours: int, max_train: int = PROBE_IMAGES
+) -> pd.DataFrame:
     """Return clean-label sanity scores on the test split, as fractions, one row per bank.
 
     Columns: majority (accuracy of the most frequent training class), chance (1 / K), and accuracy and
-    balanced accuracy of k nearest neighbours (Euclidean, z-scored) and of logistic regression.
+    balanced accuracy of k nearest neighbours (Euclidean, z-scored) and of the linear probe of the data
+    card: the score that is stored beside the bank, else one measured on at most `max_train` images.
     """
     import pandas as pd
-    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import accuracy_score, balanced_accuracy_score
     from sklearn.neighbors import KNeighborsClassifier
 
     records = []
     for name, bank in banks.items():
         (X, y), (X_test, y_test) = bank.part("train"), bank.part("test")
-        X, X_test = standardise(X, X), standardise(X_test, X)
-        models = {
-            "knn": KNeighborsClassifier(min(neighbours, len(y))),
-            # C = 0.1: with D = 192 and a few hundred images the usual C = 1 memorises.
-            "linear": LogisticRegression(C=0.1, max_iter=500),
-        }
-        record = {
-            "dataset": bank_title(name),
-            "majority": float((y_test == np.bincount(y).argmax()).mean()),
-            "chance": 1 / bank.n_classes,
-        }
-        for label, model in models.items():
-            predicted = model.fit(X, y).predict(X_test)
-            record[f"{label}_accuracy"] = accuracy_score(y_test, predicted)
-            record[f"{label}_balanced"] = balanced_accuracy_score(y_test, predicted)
-        records.append(record)
+        nearest = KNeighborsClassifier(min(neighbours, len(y))).fit(standardise(X, X), y)
+        found = nearest.predict(standardise(X_test, X))
+        linear = stored_probe(bank) or linear_probe(bank, max_train)
+        records.append(
+            {
+                "dataset": bank_title(name),
+                "majority": float((y_test == np.bincount(y).argmax()).mean()),
+                "chance": 1 / bank.n_classes,
+                "knn_accuracy": accuracy_score(y_test, found),
+                "knn_balanced": balanced_accuracy_score(y_test, found),
+                "linear_accuracy": linear["accuracy"],
+                "linear_balanced": linear["balanced_accuracy"],
+            }
+        )
     return pd.DataFrame(records)
 
 
@@ -219,110 +218,3 @@ def probe_table(scores: pd.DataFrame) -> pd.DataFrame:
         "Linear: balanced",
     ]
     return table
-
-
-def realised_rates(
-    y: np.ndarray,
-    rates: Sequence[float],
-    *,
-    n_classes: int,
-    class_map: Mapping[int, int],
-    seed: int,
-    dataset: str = "",
-) -> pd.DataFrame:
-    """Return nominal rate, realised overall rate and largest |T - realised T| of each noise type and rate.
-
-    Rates are fractions; ``worst_purity`` is the lowest P(true = c | observed = c) of any class.
-    """
-    import pandas as pd
-
-    records = []
-    for noise_type in MATRIX_NOISE:
-        for rate in rates:
-            noisy = inject(
-                y, noise_type, rate, n_classes=n_classes, seed=seed, dataset=dataset, class_map=class_map
-            )
-            records.append(
-                {
-                    "noise_type": noise_type,
-                    "noise_rate": rate,
-                    "realised_rate": noisy.realised_rate,
-                    "largest_gap": float(np.abs(noisy.T - noisy.realised_T).max()),
-                    "worst_purity": float(np.nanmin(noisy.purity)),
-                }
-            )
-    return pd.DataFrame(records)
-
-
-def rates_table(rates: pd.DataFrame) -> pd.DataFrame:
-    """Return `realised_rates` in percent, one row per noise type and rate."""
-    import pandas as pd
-
-    from noisylib.plots import noise_title
-
-    return pd.DataFrame(
-        {
-            "Noise": [noise_title(kind) for kind in rates["noise_type"]],
-            "Nominal rate": [f"{100 * v:g}" for v in rates["noise_rate"]],
-            "Realised rate": [f"{100 * v:.2f}" for v in rates["realised_rate"]],
-            "Largest gap in T": [f"{100 * v:.2f}" for v in rates["largest_gap"]],
-            "Lowest purity": [f"{100 * v:.1f}" for v in rates["worst_purity"]],
-        }
-    )
-
-
-def purity_table(purity: pd.DataFrame) -> pd.DataFrame:
-    """Return share of each class and "percent right of labels carried" per noise, below half in bold."""
-    from noisylib.plots import noise_title
-
-    first = purity[purity["noise"] == purity["noise"].iloc[0]]
-    table = first[["class", "share"]].reset_index(drop=True)
-    table["share"] = [f"{100 * v:.1f}" for v in table["share"]]
-    table.columns = ["Class", "Share (%)"]
-    for noise, part in purity.groupby("noise", sort=False):
-        cells = [
-            f"{100 * v:.1f}{NBSP}% of{NBSP}{n:,}"
-            for v, n in zip(part["purity"], part["labelled"], strict=True)
-        ]
-        bold = [f"**{text}**" if v < 0.5 else text for text, v in zip(cells, part["purity"], strict=True)]
-        table[noise_title(noise)] = bold
-    return table
-
-
-def purity_frame(
-    y: np.ndarray,
-    class_names: Sequence[str],
-    noise_rate: float,
-    *,
-    class_map: Mapping[int, int],
-    seed: int,
-    dataset: str = "",
-) -> pd.DataFrame:
-    """Return share of each class and P(true = c | observed = c) under each noise type, as fractions.
-
-    Columns: noise, class, share (among the clean labels), labelled (how many carry the label), purity.
-    """
-    import pandas as pd
-
-    records = []
-    for noise_type in MATRIX_NOISE:
-        noisy = inject(
-            y,
-            noise_type,
-            noise_rate,
-            n_classes=len(class_names),
-            seed=seed,
-            dataset=dataset,
-            class_map=class_map,
-        )
-        for row in noisy.purity_table(tuple(class_names)):
-            records.append(
-                {
-                    "noise": noise_type,
-                    "class": row["class"],
-                    "share": row["true"] / len(y),
-                    "labelled": row["labelled"],
-                    "purity": row["purity"],
-                }
-            )
-    return pd.DataFrame(records)

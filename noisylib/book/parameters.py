@@ -77,14 +77,17 @@ def _projections() -> set[str]:
     return {"pca", "tsne"}
 
 
+_BACKBONE = rules("backbone that made the features", names=_backbones)
+_STUDY = rules("study whose rows are shown: configs/<study>.yaml", names=_studies)
+_STUDY_HEAD = rules("head whose rows are shown", names=_heads)
+
+
 @dataclass(frozen=True)
 class QuickstartParameters:
     """What the quickstart trains."""
 
     dataset: str = field(default="breastmnist", metadata=rules("feature bank to train on", names=_datasets))
-    backbone: str = field(
-        default="deit_tiny", metadata=rules("backbone that made the features", names=_backbones)
-    )
+    backbone: str = field(default="deit_tiny", metadata=_BACKBONE)
     noise_type: str = field(
         default="symmetric", metadata=rules("symmetric, pairflip or asymmetric", names=_matrix_noise)
     )
@@ -129,9 +132,7 @@ class DatasetsParameters:
         default_factory=lambda: ["breastmnist", "retinamnist", "pneumoniamnist", "ham10000", "pbc"],
         metadata=rules("feature banks to describe", names=_datasets),
     )
-    backbone: str = field(
-        default="deit_tiny", metadata=rules("backbone that made the features", names=_backbones)
-    )
+    backbone: str = field(default="deit_tiny", metadata=_BACKBONE)
     projection: str = field(
         default="tsne", metadata=rules("2-D map of the features: tsne or pca", names=_projections)
     )
@@ -150,7 +151,7 @@ class NoiseParameters:
     dataset: str = field(
         default="ham10000", metadata=rules("feature bank whose labels are corrupted", names=_datasets)
     )
-    backbone: str = field(default="deit_tiny", metadata=rules("backbone of that bank", names=_backbones))
+    backbone: str = field(default="deit_tiny", metadata=_BACKBONE)
     class_map: str = field(default="default", metadata=rules("named map of the asymmetric noise"))
     noise_rate: float = field(
         default=0.4, metadata=rules("rate of the matrices and the purity table", low=0.0, high=1.0)
@@ -185,13 +186,9 @@ class BenchmarkParameters:
     """Which rows of which study a benchmark page shows."""
 
     dataset: str = field(default="breastmnist", metadata=rules("data set of this page", names=_datasets))
-    backbone: str = field(
-        default="deit_tiny", metadata=rules("backbone that made the features", names=_backbones)
-    )
-    study: str = field(
-        default="embedded", metadata=rules("study whose rows are shown: configs/<study>.yaml", names=_studies)
-    )
-    head: str = field(default="adapter", metadata=rules("head whose rows are shown", names=_heads))
+    backbone: str = field(default="deit_tiny", metadata=_BACKBONE)
+    study: str = field(default="embedded", metadata=_STUDY)
+    head: str = field(default="adapter", metadata=_STUDY_HEAD)
     methods: list[str] = field(
         default_factory=list, metadata=rules("methods to show; empty means all of the study", names=_methods)
     )
@@ -201,10 +198,8 @@ class BenchmarkParameters:
 class ClaimsParameters:
     """Which rows the claims are measured on."""
 
-    study: str = field(
-        default="embedded", metadata=rules("study whose rows are used: configs/<study>.yaml", names=_studies)
-    )
-    head: str = field(default="adapter", metadata=rules("head whose rows are used", names=_heads))
+    study: str = field(default="embedded", metadata=_STUDY)
+    head: str = field(default="adapter", metadata=_STUDY_HEAD)
 
 
 def _not_empty(parameters: Any, *names: str) -> None:

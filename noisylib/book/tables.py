@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -279,7 +280,7 @@ def recipe_table() -> pd.DataFrame:
 
     from noisylib.recipe import Recipe
 
-    settings = Recipe().to_dict()
+    settings = asdict(Recipe())
     return pd.DataFrame(
         {"Setting": [f"`{name}`" for name in settings], "Value": [str(v) for v in settings.values()]}
     )

@@ -1,4 +1,7 @@
-"""The data card of a folder of banks: every number in it is counted or measured, none is typed.
+"""The data card of a folder of banks.
+
+Sample counts, file sizes, checksums and scores in it are counted or measured when it is written. What
+the official images are, and how ours differ from them, is text: `DIFFERS` below and the catalogue.
 
 ``python -m noisylib.features.card data/banks`` writes ``README.md`` and ``probes.json``;
 ``--random FOLDER`` adds the probes of banks that an untrained network made (``--random-weights``).
@@ -11,13 +14,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
-
-import numpy as np
 
 from noisylib.data import DATASETS, split_counts
 from noisylib.features.backbones import BACKBONES
 from noisylib.features.bank import SPLITS, FeatureBank, list_banks
+from noisylib.features.probe import PROBES_FILE, BankProbes, Probes, linear_probe
 from noisylib.files import write_aside
 
 DIFFERS = {
@@ -53,59 +54,6 @@ Balanced: mean recall of the classes. AUC: one class against the rest, mean of t
 Random: the same architecture with seeded random weights, the same images, split and probe.
 """
 
-PROBE_C = (0.0001, 0.001, 0.01, 0.1, 1.0)
-
-
-class Probe(TypedDict):
-    """Test scores of a linear probe, in [0, 1]; `auc` is the mean over classes, one against the rest.
-
-    `majority_accuracy` is what always naming the largest training class gives; `C` is the chosen inverse
-    penalty.
-    """
-
-    C: float
-    accuracy: float
-    balanced_accuracy: float
-    auc: float
-    majority_accuracy: float
-
-
-# bank file -> "pretrained" or "random" -> scores
-Probes = Mapping[str, Mapping[str, Probe]]
-
-
-def linear_probe(bank: FeatureBank) -> Probe:
-    """Return the test scores of logistic regression on the clean labels of the train split.
-
-    Features are z-scored with the train split's mean and standard deviation; the L2 penalty is chosen by
-    cross-validation on the train split.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
-    from sklearn.model_selection import GridSearchCV, StratifiedKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    X, y = bank.part("train")
-    X_test, y_test = bank.part("test")
-    model = GridSearchCV(
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
-        {"logisticregression__C": PROBE_C},
-        scoring="neg_log_loss",
-        cv=StratifiedKFold(5, shuffle=True, random_state=0),
-    )
-    chances = model.fit(X, y).predict_proba(X_test)
-    found = chances.argmax(axis=1)
-    scores = {
-        "C": model.best_params_["logisticregression__C"],
-        "accuracy": accuracy_score(y_test, found),
-        "balanced_accuracy": balanced_accuracy_score(y_test, found),
-        "auc": roc_auc_score(y_test, chances[:, 1] if bank.n_classes == 2 else chances, multi_class="ovr"),
-        "majority_accuracy": np.mean(y_test == np.bincount(y).argmax()),
-    }
-    # Four digits: the solver's last ones differ between machines.
-    return {name: round(float(score), 4) for name, score in scores.items()}
-
 
 def render_card(
     banks: Sequence[FeatureBank],
@@ -137,11 +85,12 @@ def render_card(
 def write_card(folder: Path, random: Path | None = None) -> None:
     """Measure the probes of the banks in `folder` and write its ``README.md`` and ``probes.json``."""
     paths = [path for _, _, path in list_banks(folder)]
-    stored = folder / "probes.json"
+    stored = folder / PROBES_FILE
     old = json.loads(stored.read_text()) if stored.exists() else {}
     probes = {}
     for path in paths:
-        rows = {"pretrained": linear_probe(FeatureBank.load(path))}
+        bank = FeatureBank.load(path)
+        rows: BankProbes = {"checksum": bank.checksum, "pretrained": linear_probe(bank)}
         untrained = random / f"{path.stem}_random.safetensors" if random else None
         if untrained is not None and untrained.exists():
             rows["random"] = linear_probe(FeatureBank.load(untrained))

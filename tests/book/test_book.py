@@ -243,3 +243,9 @@ def test_a_study_file_is_read_by_its_page(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "smoke").mkdir()
     (tmp_path / "smoke/a.parquet").write_bytes(b"rows")
     assert [path.name for path in chapters.study_files("smoke")] == ["smoke.yaml", "a.parquet"]
+
+
+def test_the_datasets_chapter_reads_the_stored_probes(root: Path) -> None:
+    chapter = CHAPTERS["datasets"]
+    read = {path.relative_to(root).as_posix() for path in chapter.reads(chapter.parameters())}
+    assert {"data/banks/probes.json", "data/banks/pbc-deit_tiny.safetensors"} <= read

@@ -112,10 +112,11 @@ def test_a_tie_is_not_more_wins_than_any_other() -> None:
         for method in methods:
             rows.loc[rows["method"] == method, "balanced_accuracy"] = 0.5
         assert verdict(rows, "ELR wins") == "**not reproduced**"
+        assert verdict(rows, "The methods differ") == "**not reproduced**"
         table = claims.verdicts(rows).set_index("Claim")
         assert table.loc["ELR wins the most conditions.", "Ours"] == "2.0 of 6"
         assert table.loc["No method wins everywhere.", "Ours"] == (
-            "Cross entropy and GCE and ELR win most, 33 % of conditions each"
+            "Cross entropy and Generalised cross entropy and ELR win most, 33 % of conditions each"
         )
         # One condition more than the others: now it leads.
         lead = (rows["method"] == "elr") & (rows["noise_type"] == "symmetric") & (rows["noise_rate"] == 0.2)

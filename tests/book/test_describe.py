@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,6 +88,17 @@ def test_probes_solve_blobs_and_know_the_trivial_scores(bank: FeatureBank) -> No
     assert describe.probe_table(scores.to_frame().T)["Chance: balanced"].item() == "33.3"
 
 
+def test_the_stored_score_of_the_data_card_is_the_one_that_is_shown(
+    bank: FeatureBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = {"C": 1.0, "accuracy": 0.123, "balanced_accuracy": 0.456, "auc": 0.5, "majority_accuracy": 0.5}
+    rows = {"made-none.safetensors": {"checksum": bank.checksum, "pretrained": stored}}
+    (tmp_path / "probes.json").write_text(json.dumps(rows))
+    monkeypatch.setenv("NOISYLIB_BANKS", str(tmp_path))
+    scores = describe.probe_scores({"made": bank}, neighbours=5).squeeze()
+    assert (scores["linear_accuracy"], scores["linear_balanced"]) == (0.123, 0.456)
+
+
 def test_facts_name_the_strongest_and_the_weakest_bank() -> None:
     scores = pd.DataFrame(
         {
@@ -102,31 +116,6 @@ def test_facts_name_the_strongest_and_the_weakest_bank() -> None:
     assert facts["closest_over"] == pytest.approx(5)
     # Numpy numbers would print as np.float64(40.0) in the book.
     assert {type(value) for value in facts.values()} == {str, float}
-
-
-def test_realised_rates_of_an_asymmetric_map_that_leaves_a_class_alone() -> None:
-    y = np.repeat([0, 1, 2], [50, 30, 20])
-    rates = describe.realised_rates(y, [0.2], n_classes=3, class_map={0: 1, 1: 0}, seed=0)
-    realised = rates.set_index("noise_type")["realised_rate"]
-    assert realised["asymmetric"] == pytest.approx((10 + 6) / 100)  # the 20 of class 2 stay
-    assert realised["symmetric"] == pytest.approx(0.2)
-    # After the map, class 1 holds 24 of its own and 10 of class 0.
-    assert rates.set_index("noise_type")["worst_purity"]["asymmetric"] == pytest.approx(24 / 34)
-    assert describe.rates_table(rates)["Realised rate"].to_list() == ["20.00", "20.00", "16.00"]
-
-
-def test_purity_follows_the_closed_form_of_symmetric_noise() -> None:
-    y = np.repeat([0, 1, 2], [600, 300, 100])
-    purity = describe.purity_frame(y, list("abc"), 0.4, class_map={0: 1}, seed=0)
-    symmetric = purity[purity["noise"] == "symmetric"]
-    share = np.array([0.6, 0.3, 0.1])
-    expected = share * 0.6 / (share * 0.6 + (1 - share) * 0.4 / 2)
-    np.testing.assert_allclose(symmetric["purity"], expected, atol=0.005)
-    np.testing.assert_allclose(symmetric["share"], share)
-    cells = [text.replace("\N{NO-BREAK SPACE}", " ") for text in describe.purity_table(purity)["Symmetric"]]
-    # Of 100 images of class c 60 stay; a fifth of the 900 others, 180, join them.
-    assert cells[2] == "**25.0 % of 240**"
-    assert not cells[0].startswith("**")
 
 
 def test_compared_methods_see_the_same_wrong_labels(bank: FeatureBank) -> None:
