@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -48,7 +49,7 @@ def test_peer_trains_the_same_heads_as_the_bank(name: str, load) -> None:
     X = (X - X.mean(0)) / X.std(0)
     X_test, y_test = blobs(20, K, D, seed=1)
     Y = np.stack([np.roll(y, r) for r in range(R)])
-    recipe = Recipe(**{**RECIPE.to_dict(), "standardise": False})
+    recipe = replace(RECIPE, standardise=False)
     more = {"recipe": recipe, "dtype": torch.float64, "device": "cpu", "seeds": [SEED] * R}
     expected = train_bank(X, Y, X_test, y_test, n_classes=K, method="ce", **more).test_logits
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import noisylib
+from noisylib import cli
 from noisylib.book.chapters import CHAPTERS
 from noisylib.data import DATASETS
 from noisylib.features.backbones import BACKBONES
@@ -174,6 +177,22 @@ def test_python_of_the_readme_runs(root: Path, tmp_path: Path, monkeypatch: pyte
     exec(own_folder.replace(images, "").replace(extract, ""), mine)
     inspect.signature(mine["load_folder"]).bind("my_pictures", name="mine")
     inspect.signature(mine["extract_features"]).bind(None, mine["load_backbone"], out="mine.safetensors")
+
+
+def test_commands_of_the_prose_parse(root: Path) -> None:
+    """Every `noisylib ...` line of a shell block has arguments and options that exist."""
+    program = typer.main.get_command(cli.app)
+    commands = []
+    for page in ("README.md", "CONTRIBUTING.md", "book/intro.md"):
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```", (root / page).read_text(), flags=re.S | re.M)
+        for _, block in (b for b in blocks if b[0] in ("", "bash", "sh")):
+            commands += re.findall(r"^noisylib ([^#\n]*)", block, flags=re.M)
+    assert len(commands) >= 6
+    for line in commands:
+        command, words = program, cli.join_parameters(shlex.split(line))
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        command.make_context(line, words)
 
 
 def test_files_named_in_the_prose_exist(root: Path) -> None:
