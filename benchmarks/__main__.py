@@ -20,15 +20,17 @@ from noisylib.training import pick_device
 RESULTS = Path(__file__).parent / "results"
 
 
-def extraction_rates() -> dict[str, float]:
+def extraction_rates(device: torch.device, quick: bool) -> dict[str, object]:
     """Return the extraction benchmark's rates on made images and random DeiT-Ti weights."""
     from benchmarks.extraction import made_images, measure
     from noisylib.features.backbones import load_backbone
+    from noisylib.features.extract import SHARD_IMAGES
 
-    backbone = load_backbone("deit_tiny", None, pretrained=False, device="cpu")
+    backbone = load_backbone("deit_tiny", None, pretrained=False, device=device)
     with tempfile.TemporaryDirectory() as folder:
-        images = made_images(Path(folder), 4 * 32)
-        return measure(images, backbone, batch_size=32, batches=4, rounds=5)
+        if quick:
+            return measure(made_images(Path(folder), 8), backbone, batch_size=4, rounds=1)
+        return measure(made_images(Path(folder), SHARD_IMAGES), backbone)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -40,12 +42,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--extraction", action="store_true", help="also measure feature extraction")
     parser.add_argument("--out", type=Path, help="where to write; --quick writes nothing without it")
     args = parser.parse_args(arguments)
-    torch.set_num_threads(1)  # as in a study, where each process has one
+    torch.set_num_threads(1)  # as in a study, where each process has one; extraction sets its own
     device = pick_device(args.device)
     machine, started = machine_facts(device), time.perf_counter()
     results = heads.measure(QUICK if args.quick else Setting(), device)
     if args.extraction:
-        results |= extraction_rates()
+        results |= extraction_rates(device, args.quick)
     results |= {
         "machine": machine,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -54,8 +56,13 @@ def main(arguments: list[str] | None = None) -> None:
     name = machine.get("gpu", machine["cpu"])
     print(f"{name}, {machine['cores']} cores, 1 torch thread a process, torch {machine['torch']}")
     print(heads.table(results))
-    for key in (key for key in results if key.startswith("extraction.")):
-        print(f"{key} {results[key]:.3f}")
+    if args.extraction:
+        keys = ("images_per_s", "fraction_of_forward", "forward_images_per_s", "setting")
+        rate, fraction, bare, setting = (results[f"extraction.{key}"] for key in keys)
+        print(
+            f"extraction: {rate:.1f} images/s, {100 * fraction:.0f} % of the bare forward pass "
+            f"({bare:.1f} images/s), {setting['torch_threads']} torch threads"
+        )
     out = args.out or (None if args.quick else RESULTS / f"{device.type}.json")
     if out is not None:
         with write_aside(out) as aside:

@@ -1,10 +1,11 @@
 """Other ways to train the same adapter heads, each as a practitioner would write it.
 
 Every function trains `heads` in place with cross entropy and fused Adam, and takes the batch order
-from the caller, so that the tests can hold each against ``train_bank`` step for step.
+from the caller, so that the tests can hold each against ``train_bank`` step for step. What lasts longer
+than an epoch (optimisers, loaders, stacked parameters) is made before the first order is asked for.
 
 Common arguments: heads, R modules; X (N, D) features; Y (R, N) labels; orders, one permutation of
-0..N-1 per epoch, the same for all heads; recipe, the optimisation settings.
+0..N-1 per epoch, gone through once per head where heads train in turn; recipe, the optimisation settings.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def heads_like(bank: HeadBank) -> list[AdapterHead]:
 
 
 def tight_loop(
-    heads: Sequence[nn.Module], X: Tensor, Y: Tensor, orders: Sequence[Tensor], recipe: Recipe
+    heads: Sequence[nn.Module], X: Tensor, Y: Tensor, orders: Iterable[Tensor], recipe: Recipe
 ) -> None:
     """One run after the other on tensors in memory, with nothing in the loop but the step."""
     for head, y in zip(heads, Y, strict=True):
@@ -67,19 +68,25 @@ def dataloader_loop(
     heads: Sequence[nn.Module],
     X: Tensor,
     Y: Tensor,
-    orders: Sequence[Tensor | None],
+    orders: Iterable[Tensor],
     recipe: Recipe,
     *,
     workers: int = 0,
 ) -> None:
-    """One run after the other through a DataLoader, which shuffles where an order is None."""
+    """One run after the other through a DataLoader, whose workers stay from epoch to epoch."""
     device = next(heads[0].parameters()).device
+    positions = list(range(len(X)))  # a loader keeps its sampler: each epoch's order is written into it
     for head, y in zip(heads, Y, strict=True):
         optimiser = _adam(head.parameters(), recipe)
-        data = TensorDataset(X, y)
+        loader = DataLoader(
+            TensorDataset(X, y),
+            batch_size=recipe.batch_size,
+            sampler=positions,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
         for order in orders:
-            how = {"shuffle": True} if order is None else {"sampler": order.tolist()}
-            loader = DataLoader(data, batch_size=recipe.batch_size, num_workers=workers, **how)
+            positions[:] = order.tolist()
             for features, labels in loader:
                 optimiser.zero_grad()
                 F.cross_entropy(head(features.to(device)), labels.to(device)).backward()
@@ -87,7 +94,7 @@ def dataloader_loop(
 
 
 def vmap_ensemble(
-    heads: Sequence[nn.Module], X: Tensor, Y: Tensor, orders: Sequence[Tensor], recipe: Recipe
+    heads: Sequence[nn.Module], X: Tensor, Y: Tensor, orders: Iterable[Tensor], recipe: Recipe
 ) -> None:
     """All runs at once: stacked parameters, and per-head gradients from ``vmap(grad(...))``."""
     stacked, buffers = stack_module_state(list(heads))
@@ -111,7 +118,7 @@ def vmap_ensemble(
 
 
 def module_dict(
-    heads: Sequence[nn.Module], X: Tensor, Y: Tensor, orders: Sequence[Tensor], recipe: Recipe
+    heads: Sequence[nn.Module], X: Tensor, Y: Tensor, orders: Iterable[Tensor], recipe: Recipe
 ) -> None:
     """All runs in step: a ModuleDict of heads on shared features, summed loss, one optimiser.
 

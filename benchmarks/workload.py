@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from noisylib.heads import HeadBank
 from noisylib.recipe import Recipe
@@ -66,6 +67,29 @@ def clock(device: torch.device) -> float:
 
 
 @dataclass
+class TimedEpochs:
+    """Batch orders of two epochs, for a peer to iterate over; the second epoch is the one that is timed.
+
+    An epoch lasts from the request for its order to the request for the next, so that the peers are
+    timed as the bank is: drawing the order counts, and setting up and the first epoch do not. A peer that
+    trains one run at a time iterates once per run, and the seconds add up.
+    """
+
+    n_samples: int
+    device: torch.device
+    seconds: float = 0.0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield self._order()
+        start = clock(self.device)
+        yield self._order()
+        self.seconds += clock(self.device) - start
+
+    def _order(self) -> Tensor:
+        return torch.randperm(self.n_samples).to(self.device)
+
+
+@dataclass
 class Workload:
     """Made features and labels, the same in every process. Speed does not depend on their values."""
 
@@ -96,7 +120,8 @@ class Workload:
     def train(self, seeds: Sequence[int], runs_per_seed: int | None = None) -> float:
         """Train one bank of two epochs and return the seconds of the second.
 
-        The first epoch pays for buffers and optimiser state, as it would once in fifty.
+        The first epoch pays for buffers and optimiser state, as it would once in fifty. The second goes
+        from one report of progress to the next: batch order, gathers, steps and the scoring of K samples.
         """
         s, stamps = self.setting, []
         H = runs_per_seed or s.runs_per_seed

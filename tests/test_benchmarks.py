@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from _tiny_extraction import tiny_backbone, tiny_images
 from blobs import blobs
 
 from noisylib.heads import HeadBank
@@ -69,17 +70,90 @@ def test_peer_trains_the_same_heads_as_the_bank(name: str, load) -> None:
     assert np.abs(got - untrained).max() > 0.1
 
 
-def test_dataloader_shuffles_without_an_order(load) -> None:
-    """Every sample once an epoch: with one batch an epoch, the order cannot matter."""
-    peers, (X, y) = load("peers"), blobs(N, K, D)
-    X, Y = torch.as_tensor(X), torch.as_tensor(y)[None]
-    recipe = Recipe(batch_size=N)
-    trained = []
-    for order in (None, torch.arange(N)):
-        heads = peers.heads_like(HeadBank("adapter", [0], D, K, dtype=torch.float64))
-        peers.dataloader_loop(heads, X, Y, [order, order], recipe)
-        trained.append(heads[0](X).detach())
-    torch.testing.assert_close(*trained, rtol=0, atol=1e-9)
+def test_timed_epochs_counts_the_second_epoch_of_every_run(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs of two epochs; the clock moves by 10 in a first epoch and by 1 in a second."""
+    workload, now = load("workload"), 0.0
+    monkeypatch.setattr(workload, "clock", lambda device: now)
+    epochs = workload.TimedEpochs(N, torch.device("cpu"))
+    for _run in range(2):
+        for lasts, order in zip((10.0, 1.0), epochs, strict=True):
+            assert sorted(order.tolist()) == list(range(N))
+            now += lasts
+    assert epochs.seconds == 2.0
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_peer_sets_up_before_it_asks_for_an_order(name: str, load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optimisers, loaders and stacked parameters are no part of an epoch."""
+    peers, (X, y), events = load("peers"), blobs(N, K, D), []
+
+    def noted(what):
+        def run(*args, **kwargs):
+            events.append("made")
+            return what(*args, **kwargs)
+
+        return run
+
+    for made in ("DataLoader", "stack_module_state", "_adam"):
+        monkeypatch.setattr(peers, made, noted(getattr(peers, made)))
+
+    class Orders:
+        def __iter__(self):
+            for _ in range(2):
+                events.append("epoch")
+                yield torch.arange(N)
+
+    heads = peers.heads_like(HeadBank("adapter", [0], D, K, width=5, dtype=torch.float64))
+    getattr(peers, name)(heads, torch.as_tensor(X), torch.as_tensor(y)[None], Orders(), RECIPE)
+    assert events[0] == "made"
+    assert events[-2:] == ["epoch", "epoch"]
+    assert events.count("epoch") == 2
+
+
+def test_extraction_is_measured_as_the_command_runs_it(load, tmp_path: Path, monkeypatch) -> None:
+    extraction, seen = load("extraction"), []
+    whole, bare = extraction.extract_features, extraction.forward
+
+    def watched_whole(*args, **kwargs):
+        seen.append(("whole", torch.get_num_threads()))
+        bank = whole(*args, **kwargs)
+        assert kwargs["out"].is_file()
+        return bank
+
+    def watched_bare(*args):
+        seen.append(("bare", torch.get_num_threads()))
+        return bare(*args)
+
+    monkeypatch.setattr(extraction, "extract_features", watched_whole)
+    monkeypatch.setattr(extraction, "forward", watched_bare)
+    before = torch.get_num_threads()
+    rates = extraction.measure(
+        tiny_images(22), tiny_backbone(tmp_path), batch_size=8, rounds=2, threads=before + 1
+    )
+    # Batches of 8, 8 and 6: two sizes to warm, then two rounds, of which the second is turned round.
+    names = ["bare"] * 2 + ["bare"] * 3 + ["whole"] + ["whole"] + ["bare"] * 3
+    assert seen == [(name, before + 1) for name in names]
+    assert torch.get_num_threads() == before
+    bare_s, whole_s = (rates["extraction.seconds"][name] for name in ("bare", "whole"))
+    ratios = [b / w for b, w in zip(bare_s, whole_s, strict=True)]
+    assert rates["extraction.fraction_of_forward"] == pytest.approx(sum(ratios) / 2)
+    assert rates["extraction.images_per_s"] == pytest.approx(22 / (sum(whole_s) / 2))
+    assert rates["extraction.forward_images_per_s"] == pytest.approx(22 / (sum(bare_s) / 2))
+    assert rates["extraction.setting"]["torch_threads"] == before + 1
+    assert (rates["extraction.setting"]["images"], rates["extraction.setting"]["image_size"]) == (
+        22,
+        [40, 30],
+    )
+
+
+def test_made_images_are_of_the_official_size(load, tmp_path: Path) -> None:
+    extraction = load("extraction")
+    images = extraction.made_images(tmp_path, 70)
+    assert len(images) == 70
+    assert len(list(tmp_path.iterdir())) == 64
+    assert images.image(69).size == (600, 450)
+    part = extraction.first_images(images, 3)
+    assert (part.keys, part.labels.tolist(), part.split.tolist()) == (("0", "1", "2"), [0, 1, 2], [1, 1, 1])
 
 
 def test_the_bank_is_split_as_a_study_splits_it(load) -> None:

@@ -175,30 +175,31 @@ def forward(backbone: Backbone, pixels: Tensor, precision: Precision) -> np.ndar
 def read_batches(
     images: ImageSet, backbone: Backbone, batches: Sequence[range], workers: int | None = None
 ) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Yield (pixels (B, 3, H, W) uint8, sizes (B, 2) int32) per batch, decoded ahead in threads.
+    """Yield (pixels (B, 3, H, W) uint8, sizes (B, 2) int32) per batch, decoded by threads on every core.
 
     Pillow lets go of the interpreter lock while it decodes and resizes, so threads are enough, and
-    nothing has to be copied between processes.
+    nothing has to be copied between processes. A GPU gets its batches decoded ahead. On a CPU a batch is
+    decoded between two forward passes: beside one, it would hold up torch's threads at every step.
     """
-    workers = workers or max(1, (os.cpu_count() or 1) - 1)
+    ahead_of_use = 0 if backbone.device.type == "cpu" else 2
 
-    def read(rows: range) -> tuple[Tensor, np.ndarray]:
-        pixels, sizes = [], []
-        for row in rows:
-            image = images.image(row)
-            sizes.append(image.size)
-            pixels.append(backbone.pixels(image))
+    def read(row: int) -> tuple[Tensor, tuple[int, int]]:
+        image = images.image(row)
+        return backbone.pixels(image), image.size
+
+    def batch(futures: list[Future[tuple[Tensor, tuple[int, int]]]]) -> tuple[Tensor, np.ndarray]:
+        pixels, sizes = zip(*(future.result() for future in futures), strict=True)
         return torch.stack(pixels), np.array(sizes, dtype=np.int32)
 
-    ahead: deque[Future[tuple[Tensor, np.ndarray]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    ahead: deque[list[Future[tuple[Tensor, tuple[int, int]]]]] = deque()
+    pool = ThreadPoolExecutor(workers or os.cpu_count(), thread_name_prefix="decode")
     try:
         for rows in batches:
-            ahead.append(pool.submit(read, rows))
-            if len(ahead) > workers + 1:
-                yield ahead.popleft().result()
+            ahead.append([pool.submit(read, row) for row in rows])
+            if len(ahead) > ahead_of_use:
+                yield batch(ahead.popleft())
         while ahead:
-            yield ahead.popleft().result()
+            yield batch(ahead.popleft())
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
