@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 import shutil
@@ -193,6 +194,23 @@ def test_commands_of_the_prose_parse(root: Path) -> None:
         while hasattr(command, "commands"):
             command = command.commands[words.pop(0)]
         command.make_context(line, words)
+
+
+def test_speeds_of_the_readme_are_the_measured_ones(root: Path) -> None:
+    measured = json.loads((root / "benchmarks/results/cpu.json").read_text())
+    readme = (root / "README.md").read_text()
+    for row, key, form in (
+        ("against a tight loop", "heads.speedup_tight", "{:.1f} x"),
+        ("against the usual DataLoader loop", "heads.speedup_dataloader", "{:.1f} x"),
+        ("... with two loader processes", "heads.speedup_dataloader_workers", "{:.1f} x"),
+        ("against `torch.func` vmap", "heads.speedup_vmap", "{:.1f} x"),
+        ("against a ModuleDict", "heads.speedup_moduledict", "{:.1f} x"),
+        ("share of the machine's", "heads.gemm_fraction", "{:.0%}"),
+        ("two processes against one", "heads.two_process_speedup", "{:.2f} x"),
+        ("feature extraction", "extraction.fraction_of_forward", "{:.0%}"),
+    ):
+        line = next(line for line in readme.splitlines() if line.startswith(f"| {row}"))
+        assert form.format(measured[key]).replace("%", " %") in line, line
 
 
 def test_files_named_in_the_prose_exist(root: Path) -> None:
