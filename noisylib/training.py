@@ -141,8 +141,8 @@ class _Bank:
         self.X, self.X_test = (self.heads.prepare(a.to(device, dtype)) for a in (X, X_test))
         self.y = layout.spread(torch.as_tensor(y_noisy)).to(device)  # (S, H, N)
         told = layout.spread(torch.as_tensor(noise_rates)).to(device) if method.told_noise_rate else None
-        context = BankContext(tuple(self.y.shape[:2]), len(X), n_classes, recipe.epochs, told, dtype, device)
-        self.context, self.state = context, method.start(context)
+        context = BankContext(tuple(self.y.shape[:2]), len(X), n_classes, told, dtype, device)
+        self.state = method.start(context)
         self.optimiser = torch.optim.Adam(
             [self.heads.flat], lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
@@ -163,7 +163,7 @@ class _Bank:
         first = torch.arange(S * H, device=self.device).view(S, H, 1) * N
         for index in self.batches(epoch):
             flat = first + index.unsqueeze(1)  # (S, H, B)
-            batch = Batch(epoch, flat, self.context, self.state)
+            batch = Batch(epoch, flat, self.state)
             x = self.heads.gather(self.X, index)
             targets = self.y.gather(2, index.unsqueeze(1).expand_as(flat))
             logits = self.heads.forward(x)

@@ -196,6 +196,33 @@ def test_commands_of_the_prose_parse(root: Path) -> None:
         command.make_context(line, words)
 
 
+# A module may import from its own layer and those after it. errors, files, seeding, devices and recipe are
+# below all of them and are left out.
+LAYERS = (
+    ("cli", "listing"),
+    ("book",),
+    ("study", "plots", "bankplots", "plotstyle", "comparison"),
+    ("training", "layout", "validation", "analysis"),
+    ("methods",),
+    ("heads", "noise"),
+    ("features",),
+    ("data",),
+)
+
+
+def test_imports_point_one_way(root: Path) -> None:
+    level = {name: i for i, names in enumerate(LAYERS) for name in names}
+    for path in (root / "noisylib").rglob("*.py"):
+        own = path.relative_to(root / "noisylib").parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        for module in re.findall(r"(?:from|import) noisylib\.(\w+)", path.read_text()):
+            below = level.get(module, len(LAYERS))
+            assert below >= level.get(own, len(LAYERS)), (
+                f"{path.name} ({own}) imports {module}, a layer above it"
+            )
+
+
 def test_speeds_of_the_readme_are_the_measured_ones(root: Path) -> None:
     measured = json.loads((root / "benchmarks/results/cpu.json").read_text())
     readme = (root / "README.md").read_text()

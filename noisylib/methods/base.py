@@ -25,14 +25,12 @@ class BankContext:
     ----------
     runs : (S, H), seeds and runs per seed; the `runs` axes of every tensor a method sees.
     n_samples, n_classes : N and K.
-    epochs : length of the training.
     noise_rate : (S, H) float64 realised overall rate, for methods that are told it; else None.
     """
 
     runs: tuple[int, int]
     n_samples: int
     n_classes: int
-    epochs: int
     noise_rate: Tensor | None
     dtype: torch.dtype
     device: torch.device
@@ -53,7 +51,6 @@ class Batch:
 
     epoch: int
     flat_index: Tensor
-    context: BankContext
     state: dict[str, Tensor]
     selected: Tensor | None = None
 

@@ -21,10 +21,10 @@ def step_of(
     """A batch of the samples `index` (default 0..B-1) with fresh state."""
     S, H = runs
     N = N or B
-    context = BankContext(runs, N, K, 50, torch.full(runs, rate, dtype=F64), F64, torch.device("cpu"))
+    context = BankContext(runs, N, K, torch.full(runs, rate, dtype=F64), F64, torch.device("cpu"))
     index = torch.arange(B) if index is None else torch.as_tensor(index)
     flat = torch.arange(S * H).view(S, H, 1) * N + index
-    return Batch(epoch, flat, context, method.start(context))
+    return Batch(epoch, flat, method.start(context))
 
 
 def logits(nets: int, B: int, K: int, seed: int = 0) -> torch.Tensor:
