@@ -14,8 +14,8 @@ import torch
 from benchmarks import heads
 from benchmarks.machine import machine_facts
 from benchmarks.workload import QUICK, Setting
+from noisylib.devices import pick_device
 from noisylib.files import write_aside
-from noisylib.training import pick_device
 
 RESULTS = Path(__file__).parent / "results"
 

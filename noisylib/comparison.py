@@ -77,6 +77,9 @@ def compare_methods(
             head=head,
             seeds=list(seeds),
             noise_rates=rates,
+            noise_types=[noise_type] * len(seeds),
+            transitions=np.stack([labels.realised_T for labels in noisy]),
+            views=bank.training_views(),
             recipe=recipe,
             device=device,
         )

@@ -37,13 +37,15 @@ class HeadBank:
     seeds : S training seeds. Equal seeds give equal heads.
     n_features, n_classes : D and K.
     n_nets : networks per run; network i of every run of a seed starts from the same draw.
+    first_net : number of the first network, where a run has banks of several kinds.
     runs_per_seed : H runs that share a seed; M = n_nets * H, network-major.
     width : hidden units of "mlp" (default 256) or bottleneck of "adapter" (default 64).
 
     Attributes
     ----------
     flat : (P,) all parameters, a leaf whose ``grad`` is allocated once; for the optimiser.
-    parameters, gradients : name -> (S, M, rows, columns) views of ``flat`` and ``flat.grad``.
+    flat_gradient : (P,) that ``grad``; it stays where ``flat.grad`` is None while a bank rests.
+    parameters, gradients : name -> (S, M, rows, columns) views of ``flat`` and ``flat_gradient``.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class HeadBank:
         n_classes: int,
         *,
         n_nets: int = 1,
+        first_net: int = 0,
         runs_per_seed: int = 1,
         width: int | None = None,
         device: torch.device | str = "cpu",
@@ -68,12 +71,13 @@ class HeadBank:
         S, M = len(seeds), n_nets * runs_per_seed
         shapes = {name: (S, M, *size) for name, size, _ in self._parts()}
         self.flat = torch.empty(sum(map(math.prod, shapes.values())), dtype=dtype, device=device)
-        self.flat.grad = torch.zeros_like(self.flat)
+        self.flat.grad = self.flat_gradient = torch.zeros_like(self.flat)
         self.parameters = _views(self.flat, shapes)
-        self.gradients = _views(self.flat.grad, shapes)
+        self.gradients = _views(self.flat_gradient, shapes)
         self._scratch: dict[str, Tensor] = {}
         for name, size, bound in self._parts():
-            nets = [[_uniform(size, bound, kind, seed, net, name) for net in range(n_nets)] for seed in seeds]
+            numbers = range(first_net, first_net + n_nets)
+            nets = [[_uniform(size, bound, kind, seed, net, name) for net in numbers] for seed in seeds]
             stacked = torch.stack([torch.stack(row) for row in nets])  # (S, nets, *size)
             self.parameters[name].copy_(stacked.repeat_interleave(runs_per_seed, dim=1))
 
@@ -88,8 +92,13 @@ class HeadBank:
             "adapter": [("V", (h, D), D**-0.5), ("U", (D, h), 0.0), *last],
         }[self.kind]
 
+    @property
+    def n_inputs(self) -> int:
+        """F, columns of prepared features."""
+        return self.n_features * (2 if self.kind == "adapter" else 1)
+
     def prepare(self, X: Tensor) -> Tensor:
-        """Return the (N, F) matrix that batches are gathered from.
+        """Return features (..., D) as `forward` takes them, (..., F).
 
         For the adapter it holds x and LN(x) side by side: features never change, so the
         normalisation is done once and not once per step.

@@ -13,13 +13,18 @@ class RunLayout:
 
     Seeds with fewer runs than the fullest one are filled up with copies of their first run, whose
     results are dropped; a run's result does not depend on its neighbours, so nothing else changes.
+
+    Parameters
+    ----------
+    seeds : (R,) training seed of each run.
+    apart : give every run a group of its own, S = R and H = 1, so that runs need not share batches.
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
+    def __init__(self, seeds: Sequence[int], *, apart: bool = False) -> None:
         members: dict[int, list[int]] = {}
         for run, seed in enumerate(seeds):
-            members.setdefault(int(seed), []).append(run)
-        self.seeds = list(members)
+            members.setdefault(run if apart else int(seed), []).append(run)
+        self.seeds = [int(seeds[runs[0]]) for runs in members.values()]
         self.runs_per_seed = max(map(len, members.values()))
         grid = [runs + [runs[0]] * (self.runs_per_seed - len(runs)) for runs in members.values()]
         self._run_at = torch.tensor(grid)  # (S, H)

@@ -39,9 +39,24 @@ def _methods() -> tuple[Sequence[str], list[Sequence[str]]]:
 
     rows = []
     for cls in METHODS.values():
-        options = ", ".join(f"{f.name}={f.default:g}" for f in dataclasses.fields(cls))
-        rows.append((cls.name, cls.title, str(cls.n_nets), "yes" if cls.told_noise_rate else "no", options))
-    return ("name", "title", "networks", "told noise rate", "hyper-parameters"), rows
+        method = cls()
+        options = ", ".join(
+            f"{f.name}={'rule' if f.default is None else format(f.default, 'g')}"
+            for f in dataclasses.fields(cls)
+        )
+        rows.append(
+            (
+                cls.name,
+                cls.title,
+                "yes" if cls.ranked else "",
+                " + ".join(f"{count} {kind}" for kind, count in method.head_kinds("head")) or "none",
+                ", ".join(fact.replace("_", " ") for fact in method.told),
+                "yes" if cls.keeps_state else "",
+                str(cls.n_views or ""),
+                options,
+            )
+        )
+    return ("name", "title", "ranked", "networks", "told", "state", "views", "hyper-parameters"), rows
 
 
 def _chapters() -> tuple[Sequence[str], list[Sequence[str]]]:

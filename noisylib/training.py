@@ -4,53 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from noisylib.analysis import metrics
 from noisylib.devices import pick_device
-from noisylib.heads import HeadBank
 from noisylib.layout import RunLayout
-from noisylib.methods import BankContext, Batch, Method, make_method
-from noisylib.methods.base import cross_entropy
+from noisylib.methods import BankContext, Batch, Method, TrainingFree, make_method
+from noisylib.methods.losses import cross_entropy
+from noisylib.networks import Networks
 from noisylib.recipe import Recipe
+from noisylib.recorder import Recorder, RunResults
 from noisylib.seeding import torch_generator
-from noisylib.validation import check_bank_inputs
+from noisylib.validation import BankInputs, check_bank_inputs
 
 EVALUATION_ROWS = 1024
-
-
-@dataclass(frozen=True)
-class RunResults:
-    """Scores of R runs on the clean test split, each the mean over the last `score_epochs` epochs.
-
-    Attributes
-    ----------
-    accuracy, balanced_accuracy : (R,) in [0, 1].
-    recall : (R, K) per class, NaN where the test split lacks the class.
-    dead_classes : (R,) classes whose recall was 0 in every scored epoch.
-    test_logits : (R, N_test, K) scores after the last epoch.
-    epochs : the epochs that were evaluated, from 0.
-    recall_history, accuracy_history : (len(epochs), R, K) and (len(epochs), R).
-    trace : per epoch, if asked for: "loss" (E, nets, R, N) plain cross entropy on the observed
-        label in nats and "predicted" (E, nets, R, N), in evaluation mode after the epoch; for methods
-        that select, "selected" (E, nets, R, N), what they trained on during the epoch.
-    seconds : wall time of the bank, shared by its R runs.
-    """
-
-    accuracy: np.ndarray
-    balanced_accuracy: np.ndarray
-    recall: np.ndarray
-    dead_classes: np.ndarray
-    test_logits: np.ndarray
-    epochs: list[int]
-    recall_history: np.ndarray
-    accuracy_history: np.ndarray
-    trace: dict[str, np.ndarray]
-    seconds: float
 
 
 def train_bank(
@@ -64,6 +33,9 @@ def train_bank(
     head: str = "adapter",
     seeds: Sequence[int] | None = None,
     noise_rates: Sequence[float] | None = None,
+    noise_types: Sequence[str] | None = None,
+    transitions: np.ndarray | None = None,
+    views: np.ndarray | None = None,
     recipe: Recipe | None = None,
     trace: bool = False,
     device: str = "auto",
@@ -80,10 +52,15 @@ def train_bank(
     X_test, y_test : (N_test, D) and (N_test,) clean evaluation data; only the evaluator reads them.
     n_classes : K.
     method : registry name or a configured method.
-    head : "linear", "mlp" or "adapter".
+    head : "linear", "mlp" or "adapter". Some methods add networks of a kind of their own, and those
+        that train no head ignore it.
     seeds : (R,) training seeds: they set the start of the heads and the batch order; default all 0.
         Runs that share a seed share both, which makes comparisons between them paired.
-    noise_rates : (R,) realised noise rates, read only by methods that are told the rate.
+    noise_rates, noise_types, transitions : (R,) realised noise rates, (R,) names of noise types and
+        (R, K, K) transition matrices, T[i, j] = P(noisy = j | true = i). Each is read only by methods
+        that are told it, and may be left out for the others.
+    views : (V, N, D) features of V augmented versions of each training sample, for methods that need
+        views; without them such a method drops features at random.
     recipe : optimisation settings; the default is the package's.
     trace : also record per-sample losses, predictions and selections, and evaluate every epoch.
     device : "auto", "cpu", "cuda" or "cuda:N".
@@ -94,19 +71,20 @@ def train_bank(
     ------
     NoisylibError
         For features with NaN, labels out of range or of the wrong length, K = 1, a class absent from
-        the test split, a missing noise rate, or an unknown head, device, method or option.
+        the test split, a fact the method must be told and is not, or an unknown head, device, method
+        or option.
     """
-    recipe = recipe or Recipe()
-    method = make_method(method)
-    y_noisy, seeds, noise_rates = check_bank_inputs(
-        X, y_noisy, X_test, y_test, n_classes, seeds, noise_rates, method
-    )
-    layout = RunLayout(seeds)
-    bank = _Bank(
-        X, y_noisy, X_test, n_classes, method, head, layout, noise_rates, recipe, pick_device(device), dtype
-    )
-    recorder = _Recorder(bank, np.asarray(y_test), trace)
+    recipe, method = recipe or Recipe(), make_method(method)
+    inputs = check_bank_inputs(
+        X, y_noisy, X_test, y_test, n_classes, method,
+        seeds=seeds, noise_rates=noise_rates, noise_types=noise_types, transitions=transitions, views=views,
+    )  # fmt: skip
     started = time.perf_counter()
+    bank = BankInTraining(inputs, method, head, recipe, pick_device(device), dtype)
+    recorder = Recorder(bank, np.asarray(y_test), trace)
+    if isinstance(method, TrainingFree):
+        recorder.vote(method)
+        return recorder.results(time.perf_counter() - started)
     for epoch in range(recipe.epochs):
         bank.train_epoch(epoch, recorder if trace else None)
         recorder.after_epoch(epoch)
@@ -115,138 +93,167 @@ def train_bank(
     return recorder.results(time.perf_counter() - started)
 
 
-class _Bank:
-    """Features, labels, heads, optimiser and method state of one call of train_bank."""
+class BankInTraining:
+    """Features, labels, networks, optimiser and method state of one call of `train_bank`.
+
+    It is what a method sees of the loop: ``noisylib.methods.session.Training`` describes it.
+    """
 
     def __init__(
-        self, X, y_noisy, X_test, n_classes, method, head, layout, noise_rates, recipe, device, dtype
-    ):
-        self.method, self.layout, self.recipe, self.device = method, layout, recipe, device
-        X, X_test = (torch.as_tensor(np.asarray(a, dtype=np.float64)) for a in (X, X_test))
-        if recipe.standardise:
-            mean, std = X.mean(0), X.std(0, correction=0)
-            std[std == 0] = 1  # a constant feature carries nothing: leave it at zero
-            X, X_test = (X - mean) / std, (X_test - mean) / std
-        self.heads = HeadBank(
-            head,
-            layout.seeds,
-            X.shape[1],
-            n_classes,
-            n_nets=method.n_nets,
-            runs_per_seed=layout.runs_per_seed,
-            width=recipe.width,
-            device=device,
+        self,
+        inputs: BankInputs,
+        method: Method,
+        head: str,
+        recipe: Recipe,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.method, self.recipe, self.device, self.dtype = method, recipe, device, dtype
+        self.layout = RunLayout(inputs.seeds, apart=method.own_batches)
+        self.X, self.X_test, self._cached = _standardised(inputs, recipe.standardise, device, dtype)
+        self.y = self._spread(inputs.y_noisy)  # (S, H, N)
+        self.context = BankContext(
+            runs=tuple(self.y.shape[:2]),
+            seeds=tuple(self.layout.seeds),
+            n_samples=len(self.X),
+            n_classes=inputs.n_classes,
+            epochs=recipe.epochs,
+            noise_rate=self._spread(inputs.noise_rates),
+            asymmetric=self._spread(inputs.asymmetric),
+            transition=self._spread(inputs.transitions),
             dtype=dtype,
+            device=device,
         )
-        self.X, self.X_test = (self.heads.prepare(a.to(device, dtype)) for a in (X, X_test))
-        self.y = layout.spread(torch.as_tensor(y_noisy)).to(device)  # (S, H, N)
-        told = layout.spread(torch.as_tensor(noise_rates)).to(device) if method.told_noise_rate else None
-        context = BankContext(tuple(self.y.shape[:2]), len(X), n_classes, told, dtype, device)
-        self.state = method.start(context)
+        self.state = {}
+        if method.n_nets:
+            self._build(head)
+
+    def _build(self, head: str) -> None:
+        self.networks = Networks(
+            self.method.head_kinds(head),
+            self.layout.seeds,
+            self.X.shape[1],
+            self.context.n_classes,
+            runs_per_seed=self.layout.runs_per_seed,
+            width=self.recipe.width,
+            device=self.device,
+            dtype=self.dtype,
+        )
+        self._prepared, self.X_test = self.prepare(self.X), self.prepare(self.X_test)
         self.optimiser = torch.optim.Adam(
-            [self.heads.flat], lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+            self.networks.parameters,
+            lr=self.recipe.learning_rate,
+            weight_decay=self.recipe.weight_decay,
+            fused=True,
         )
+        self.state = self.method.start(self)
 
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the positions (S, B) of each batch; the order depends on seed and epoch only."""
-        orders = [
-            torch.randperm(len(self.X), generator=torch_generator("batches", seed, epoch))
-            for seed in self.layout.seeds
-        ]
-        yield from torch.stack(orders).to(self.device).split(self.recipe.batch_size, dim=1)
+    def _spread(self, values: np.ndarray | None) -> Tensor | None:
+        return None if values is None else self.layout.spread(torch.as_tensor(values)).to(self.device)
 
-    def train_epoch(self, epoch: int, recorder: _Recorder | None) -> None:
-        """One pass over the training samples, the last partial batch included."""
+    @property
+    def view_source(self) -> str:
+        """Where `views` come from; empty for methods that need none."""
+        if not self.method.n_views:
+            return ""
+        return "feature dropout" if self._cached is None else "cached"
+
+    def train_epoch(self, epoch: int, recorder: Recorder | None) -> None:
+        """One pass over the epoch's samples, the last partial batch included."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate_at(epoch)
         S, H, N = self.y.shape
         first = torch.arange(S * H, device=self.device).view(S, H, 1) * N
-        for index in self.batches(epoch):
-            flat = first + index.unsqueeze(1)  # (S, H, B)
-            batch = Batch(epoch, flat, self.state)
-            x = self.heads.gather(self.X, index)
-            targets = self.y.gather(2, index.unsqueeze(1).expand_as(flat))
-            logits = self.heads.forward(x)
-            self.heads.backward(x, self.method.gradient(logits, targets, batch))
-            self.optimiser.step()
+        self.method.begin_epoch(self, epoch, self.state)
+        order = self.method.order(self, epoch, self.state)
+        order = self._shared_order(epoch) if order is None else order
+        indices = order.split(self.recipe.batch_size, dim=1)
+        for step, index in enumerate(indices):
+            batch = Batch(epoch, step, len(indices), index, first + index.unsqueeze(1), self.state)
+            self.method.step(self, batch)
             if recorder is not None and batch.selected is not None:
                 recorder.record_selection(index, batch.selected)
 
-    def logits(self, X: Tensor) -> Iterator[Tensor]:
+    def _shared_order(self, epoch: int) -> Tensor:
+        """Return the samples of an epoch, (S, N), in an order that depends on seed and epoch only."""
+        orders = {
+            seed: torch.randperm(len(self.X), generator=torch_generator("batches", seed, epoch))
+            for seed in self.layout.seeds
+        }
+        return torch.stack([orders[seed] for seed in self.layout.seeds]).to(self.device)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Return prepared features (S, B, F) of the samples `index` (S, B), in a buffer that is kept."""
+        return self.networks.gather(self._prepared, index)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """Return features (..., D) as the heads take them, (..., F)."""
+        return self.networks.prepare(x)
+
+    def labels(self, batch: Batch) -> Tensor:
+        """Return the observed labels (S, H, B) of the batch."""
+        return self.y.gather(2, batch.index.unsqueeze(1).expand_as(batch.flat_index))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (nets, S, H, B, K) in a buffer that the next call overwrites."""
+        return self.networks.forward(x)
+
+    def backward(self, x: Tensor, gradient: Tensor) -> None:
+        """Set the gradients of all heads from d loss / d logits of the last `forward(x)`."""
+        self.networks.backward(x, gradient)
+
+    def step(self) -> None:
+        """Take one step of the optimiser."""
+        self.optimiser.step()
+
+    def logits(self, prepared: Tensor) -> Iterator[Tensor]:
         """Yield (nets, S, H, rows, K) blocks over the rows of prepared features."""
-        for rows in X.split(EVALUATION_ROWS):
-            yield self.heads.forward(rows)
+        for rows in prepared.split(EVALUATION_ROWS):
+            yield self.networks.forward(rows)
 
-
-@dataclass
-class _Recorder:
-    """Scores and traces, in the caller's order of runs."""
-
-    bank: _Bank
-    y_test: np.ndarray
-    trace: bool
-    epochs: list[int] = field(default_factory=list)
-    recall: list[np.ndarray] = field(default_factory=list)
-    accuracy: list[np.ndarray] = field(default_factory=list)
-    rows: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    selection: Tensor | None = None
-    test_logits: np.ndarray | None = None
-
-    def after_epoch(self, epoch: int) -> None:
-        recipe = self.bank.recipe
-        if self.trace:
-            self._trace_training_set()
-        if self.trace or epoch >= recipe.epochs - recipe.score_epochs:
-            self._evaluate(epoch)
-
-    def _evaluate(self, epoch: int) -> None:
-        bank = self.bank
-        # A block of logits lives in a buffer that the next block overwrites, hence the clone.
-        blocks = [bank.method.scores(z).clone() for z in bank.logits(bank.X_test)]
-        scores = bank.layout.gather(torch.cat(blocks, dim=2)).cpu().numpy()  # (R, N_test, K)
-        predicted = scores.argmax(-1)
-        self.epochs.append(epoch)
-        self.recall.append(metrics.recall_per_class(predicted, self.y_test, scores.shape[-1]))
-        self.accuracy.append((predicted == self.y_test).mean(-1))
-        self.test_logits = scores
-
-    def _trace_training_set(self) -> None:
-        bank = self.bank
-        losses, predicted, start = [], [], 0
-        for z in bank.logits(bank.X):
-            y = bank.y[:, :, start : start + z.shape[3]]
-            losses.append(cross_entropy(z, y).float())
-            predicted.append(z.argmax(-1).to(torch.int16))
+    def sweep(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield positions and logits (nets, S, H, rows, K) of all training samples, in blocks."""
+        start = 0
+        for z in self.logits(self._prepared):
+            yield slice(start, start + z.shape[3]), z
             start += z.shape[3]
-        self._append("loss", torch.cat(losses, dim=3))
-        self._append("predicted", torch.cat(predicted, dim=3))
-        if self.selection is not None:
-            self._append("selected", self.selection)
-            self.selection = None
 
-    def record_selection(self, index: Tensor, selected: Tensor) -> None:
-        nets, S, H, _ = selected.shape
-        if self.selection is None:
-            self.selection = selected.new_zeros((nets, S, H, len(self.bank.X)))
-        self.selection.scatter_(3, index[None, :, None].expand(nets, S, H, -1), selected)
+    def losses(self) -> Tensor:
+        """Return the cross entropy (nets, S, H, N) float64 of every sample on its observed label."""
+        blocks = [cross_entropy(z, self.y[:, :, rows]).double() for rows, z in self.sweep()]
+        return torch.cat(blocks, dim=3)
 
-    def _append(self, name: str, values: Tensor) -> None:
-        nets = [self.bank.layout.gather(v).cpu().numpy() for v in values]
-        self.rows.setdefault(name, []).append(np.stack(nets))
+    def views(self, batch: Batch, drops: Sequence[float]) -> Tensor:
+        """Return one augmented version per entry of `drops`, (V, S, B, D), of the batch's features.
 
-    def results(self, seconds: float) -> RunResults:
-        scored = slice(-self.bank.recipe.score_epochs, None)
-        recall, accuracy = np.stack(self.recall), np.stack(self.accuracy)
-        mean = recall[scored].mean(0)
-        return RunResults(
-            accuracy=accuracy[scored].mean(0),
-            balanced_accuracy=metrics.balanced_accuracy(mean),
-            recall=mean,
-            dead_classes=metrics.dead_classes(mean),
-            test_logits=self.test_logits,
-            epochs=self.epochs,
-            recall_history=recall,
-            accuracy_history=accuracy,
-            trace={name: np.stack(values) for name, values in self.rows.items()},
-            seconds=seconds,
-        )
+        Cached views are drawn at random, each at most once per sample. Without them, each feature
+        is dropped (set to its mean, zero) with the probability given, and the others are scaled up.
+        """
+        seeds = [torch_generator("views", seed, batch.epoch, batch.step) for seed in self.context.seeds]
+        B = batch.index.shape[1]
+        if self._cached is not None:
+            kept = len(self._cached)
+            draws = [torch.rand((B, kept), generator=g).argsort(1)[:, : len(drops)].T for g in seeds]
+            which = torch.stack(draws, dim=1).to(self.device)  # (V, S, B)
+            return self._cached[which, batch.index]
+        x = self.X[batch.index]
+        draws = [torch.rand((len(drops), B, x.shape[-1]), generator=g) for g in seeds]
+        drop = torch.tensor(drops, device=self.device).view(-1, 1, 1, 1)
+        keep = torch.stack(draws, dim=1).to(self.device) >= drop
+        return x * keep / (1 - drop.to(x.dtype))
+
+
+def _standardised(
+    inputs: BankInputs, standardise: bool, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return X, X_test and the cached views, z-scored with the mean and deviation of X."""
+    arrays = (inputs.X, inputs.X_test, inputs.views)
+    X, X_test, views = (
+        None if a is None else torch.as_tensor(np.asarray(a, dtype=np.float64)) for a in arrays
+    )
+    if standardise:
+        mean, std = X.mean(0), X.std(0, correction=0)
+        std[std == 0] = 1  # a constant feature carries nothing: leave it at zero
+        X, X_test = (X - mean) / std, (X_test - mean) / std
+        views = None if views is None else (views - mean) / std
+    return tuple(None if a is None else a.to(device, dtype) for a in (X, X_test, views))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from noisylib.errors import NoisylibError
-from noisylib.methods import Method
-from noisylib.noise import check_labels
+from noisylib.errors import NoisylibError, check_name
+from noisylib.methods import TOLD, Method
+from noisylib.noise import NOISE_TYPES, check_labels
 
 
 def check_features(X: np.ndarray, argument: str) -> np.ndarray:
@@ -27,17 +28,50 @@ def check_features(X: np.ndarray, argument: str) -> np.ndarray:
     return X
 
 
+@dataclass(frozen=True)
+class BankInputs:
+    """What `train_bank` was given, checked; what the method is not told is None.
+
+    Attributes
+    ----------
+    X, X_test : (N, D) and (N_test, D).
+    y_noisy, seeds : (R, N) int64 and (R,).
+    noise_rates, asymmetric, transitions : (R,) float64, (R,) bool and (R, K, K) float64, or None.
+    views : (V, N, D) or None.
+    """
+
+    X: np.ndarray
+    X_test: np.ndarray
+    y_noisy: np.ndarray
+    n_classes: int
+    seeds: list[int]
+    noise_rates: np.ndarray | None
+    asymmetric: np.ndarray | None
+    transitions: np.ndarray | None
+    views: np.ndarray | None
+
+
 def check_bank_inputs(
     X: np.ndarray,
     y_noisy: np.ndarray,
     X_test: np.ndarray,
     y_test: np.ndarray,
     n_classes: int,
-    seeds: Sequence[int] | None,
-    noise_rates: Sequence[float] | None,
     method: Method,
-) -> tuple[np.ndarray, list[int], np.ndarray | None]:
-    """Return y_noisy (R, N), seeds (R,) and noise rates (R,) after checking that all fits together."""
+    *,
+    seeds: Sequence[int] | None = None,
+    noise_rates: Sequence[float] | None = None,
+    noise_types: Sequence[str] | None = None,
+    transitions: np.ndarray | None = None,
+    views: np.ndarray | None = None,
+) -> BankInputs:
+    """Return the inputs of `train_bank` after checking that all fits together.
+
+    Raises
+    ------
+    NoisylibError
+        Naming the argument, its value and what is needed.
+    """
     X, X_test = check_features(X, "X"), check_features(X_test, "X_test")
     if X.shape[1] != X_test.shape[1]:
         raise NoisylibError(
@@ -49,29 +83,83 @@ def check_bank_inputs(
     for run, labels in enumerate(y_noisy):
         check_labels(labels, n_classes, f"y_noisy[{run}]")
     _check_length("y_noisy", y_noisy.shape[1], "X", len(X))
+    _check_test_labels(y_test, n_classes, len(X_test))
+    runs = len(y_noisy)
+    seeds = [0] * runs if seeds is None else [int(seed) for seed in seeds]
+    _check_length("seeds", len(seeds), "y_noisy", runs)
+    told = {"noise_rate": noise_rates, "noise_type": noise_types, "transition": transitions}
+    for fact in method.told:
+        if told[fact] is None:
+            raise NoisylibError(
+                f"{fact}s is missing: method {method.name!r} is told {TOLD[fact]} of each run. Pass what was "
+                "really injected (a field of NoisyLabels), or choose a method that needs none."
+            )
+    return BankInputs(
+        X,
+        X_test,
+        y_noisy.astype(np.int64),
+        n_classes,
+        seeds,
+        _rates(noise_rates, runs) if "noise_rate" in method.told else None,
+        _asymmetric(noise_types, runs) if "noise_type" in method.told else None,
+        _transitions(transitions, runs, n_classes) if "transition" in method.told else None,
+        _views(views, X, method.n_views) if method.n_views and views is not None else None,
+    )
+
+
+def _check_test_labels(y_test: np.ndarray, n_classes: int, samples: int) -> None:
     y_test = check_labels(y_test, n_classes, "y_test")
-    _check_length("y_test", len(y_test), "X_test", len(X_test))
+    _check_length("y_test", len(y_test), "X_test", samples)
     absent = sorted(set(range(n_classes)) - set(y_test.tolist()))
     if absent:
         raise NoisylibError(
             f"y_test has no sample of class {absent}: its recall, and so balanced accuracy, is undefined. "
             "Split the data so that each class is in the test part, or merge classes."
         )
-    runs = len(y_noisy)
-    seeds = [0] * runs if seeds is None else [int(seed) for seed in seeds]
-    _check_length("seeds", len(seeds), "y_noisy", runs)
-    if not method.told_noise_rate:
-        return y_noisy.astype(np.int64), seeds, None
-    if noise_rates is None:
-        raise NoisylibError(
-            f"noise_rates is missing: method {method.name!r} is told the noise rate of each run. "
-            "Pass the realised rates (NoisyLabels.realised_rate), or choose a method that needs none."
-        )
+
+
+def _rates(noise_rates: Sequence[float], runs: int) -> np.ndarray:
     rates = np.atleast_1d(np.asarray(noise_rates, dtype=np.float64))
     _check_length("noise_rates", len(rates), "y_noisy", runs)
     if not ((rates >= 0) & (rates < 1)).all():
         raise NoisylibError(f"noise_rates={rates.tolist()}: fractions in [0, 1) are needed.")
-    return y_noisy.astype(np.int64), seeds, rates
+    return rates
+
+
+def _asymmetric(noise_types: Sequence[str], runs: int) -> np.ndarray:
+    """Return which runs have noise whose flips depend on the class, (R,) bool."""
+    types = [noise_types] if isinstance(noise_types, str) else list(noise_types)
+    _check_length("noise_types", len(types), "y_noisy", runs)
+    for name in types:
+        check_name("noise_types", name, NOISE_TYPES)
+    return np.array([name in ("asymmetric", "pairflip") for name in types])
+
+
+def _transitions(transitions: np.ndarray, runs: int, n_classes: int) -> np.ndarray:
+    T = np.asarray(transitions, dtype=np.float64)
+    T = T[None] if T.ndim == 2 else T
+    if T.shape != (runs, n_classes, n_classes):
+        raise NoisylibError(
+            f"transitions has shape {T.shape}: {(runs, n_classes, n_classes)} is needed, one matrix per run."
+        )
+    if not (np.isfinite(T).all() and (T >= 0).all() and np.allclose(T.sum(-1), 1, atol=1e-6)):
+        raise NoisylibError(
+            "transitions must hold probabilities whose rows sum to 1: T[i, j] = P(noisy = j | true = i). "
+            "A matrix whose columns sum to 1 is the transpose."
+        )
+    return T
+
+
+def _views(views: np.ndarray, X: np.ndarray, needed: int) -> np.ndarray:
+    views = np.asarray(views)
+    if views.ndim != 3 or views.shape[1:] != X.shape or len(views) < needed:
+        raise NoisylibError(
+            f"views has shape {views.shape}: (V, {X.shape[0]}, {X.shape[1]}) with V of at least {needed} is "
+            "needed. Extract them with 'noisylib features extract --views', or pass none."
+        )
+    if not np.isfinite(views).all():
+        raise NoisylibError("views has NaN or infinite values: extract them again.")
+    return views
 
 
 def _check_length(argument: str, length: int, other: str, expected: int) -> None:

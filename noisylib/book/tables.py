@@ -58,14 +58,14 @@ def _line(cells: Sequence[object]) -> str:
 
 
 def method_titles(names: Sequence[str]) -> dict[str, str]:
-    """Return the title of each method in registry order, with a dagger if it is told the noise rate.
+    """Return the title of each method in registry order, with a dagger if it is told of the noise.
 
     A study's own labels for changed hyper-parameters follow, and are their own titles.
     """
     from noisylib.methods import METHODS
 
     known = {
-        name: cls.title + (DAGGER if cls.told_noise_rate else "")
+        name: cls.title + (DAGGER if cls().told else "")
         for name, cls in METHODS.items()
         if name in names
     }
@@ -73,9 +73,12 @@ def method_titles(names: Sequence[str]) -> dict[str, str]:
 
 
 def daggers(names: Sequence[str]) -> str:
-    """Return the footnote for methods that are told the noise rate; empty if there are none."""
-    marked = [title for title in method_titles(names).values() if title.endswith(DAGGER)]
-    return f" {DAGGER} is told the noise rate that was really injected." if marked else ""
+    """Return the footnote that says which methods are told what of the noise; empty if none is."""
+    from noisylib.methods import METHODS, TOLD
+
+    told = {cls.title: cls().told for name, cls in METHODS.items() if name in names and cls().told}
+    parts = [f"{title} {' and '.join(TOLD[fact] for fact in facts)}" for title, facts in told.items()]
+    return f" {DAGGER} is told of the noise that was really injected: {'; '.join(parts)}." if parts else ""
 
 
 def provenance(rows: pd.DataFrame, digest: str) -> str:
@@ -219,7 +222,7 @@ def hyperparameters_table(names: Sequence[str] = ()) -> pd.DataFrame:
             "Method": cls.title,
             "Name": f"`{f.name}`",
             "Meaning": f.metadata["doc"],
-            "Default": f"{f.default:g}",
+            "Default": "by rule" if f.default is None else f"{f.default:g}",
             "Source of the default": f.metadata["source"],
         }
         for name, cls in METHODS.items()
@@ -243,9 +246,11 @@ def methods_table(names: Sequence[str] = ()) -> pd.DataFrame:
             "Method": cls.title,
             "Key": f"`{name}`",
             "Source": f"{{cite:p}}`{cls.citation}`",
-            "Networks": cls.n_nets,
+            "Ranked": yes(cls.ranked),
+            "Networks": " + ".join(f"{n} {kind}" for kind, n in cls().head_kinds("head")) or "none",
             "State per sample": yes(cls.keeps_state),
-            "Told the noise rate": yes(cls.told_noise_rate),
+            "Views": cls.n_views or "no",
+            "Told": ", ".join(fact.replace("_", " ") for fact in cls().told) or "nothing",
         }
         for name, cls in METHODS.items()
         if not names or name in names

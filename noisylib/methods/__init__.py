@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from noisylib.errors import check_name
-from noisylib.methods.base import BankContext, Batch, Method
+from noisylib.methods.base import Method, TrainingFree
 from noisylib.methods.ce import CrossEntropy
 from noisylib.methods.coteaching import CoTeaching
 from noisylib.methods.elr import EarlyLearningRegularisation
 from noisylib.methods.gce import GeneralisedCrossEntropy
 from noisylib.methods.label_smoothing import LabelSmoothing
+from noisylib.methods.session import TOLD, BankContext, Batch, Training
 
 METHODS: dict[str, type[Method]] = {
     cls.name: cls
@@ -37,4 +38,4 @@ def make_method(method: str | Method, options: dict[str, float] | None = None) -
     return METHODS[check_name("method", method, METHODS)].from_options(options or {})
 
 
-__all__ = ["METHODS", "BankContext", "Batch", "Method", "make_method"]
+__all__ = ["METHODS", "TOLD", "BankContext", "Batch", "Method", "Training", "TrainingFree", "make_method"]

@@ -10,58 +10,15 @@ import torch
 from torch import Tensor
 
 from noisylib.errors import NoisylibError, check_name
+from noisylib.methods.session import Batch, State, Training
 
 
-def hyper(default: float, doc: str, source: str, *, low: float, high: float) -> Any:
-    """Declare a hyper-parameter: its default, what it means, where the default is from, its range."""
+def hyper(default: float | None, doc: str, source: str, *, low: float, high: float) -> Any:
+    """Declare a hyper-parameter: its default, what it means, where the default is from, its range.
+
+    A default of None stands for a rule that the method documents; numbers are accepted in its place.
+    """
     return field(default=default, metadata={"doc": doc, "source": source, "low": low, "high": high})
-
-
-@dataclass(frozen=True)
-class BankContext:
-    """What a method may know before training starts. Clean labels are not among it.
-
-    Attributes
-    ----------
-    runs : (S, H), seeds and runs per seed; the `runs` axes of every tensor a method sees.
-    n_samples, n_classes : N and K.
-    noise_rate : (S, H) float64 realised overall rate, for methods that are told it; else None.
-    """
-
-    runs: tuple[int, int]
-    n_samples: int
-    n_classes: int
-    noise_rate: Tensor | None
-    dtype: torch.dtype
-    device: torch.device
-
-
-@dataclass
-class Batch:
-    """Where a step is in the training, and the per-sample state of the samples in it.
-
-    Attributes
-    ----------
-    epoch : from 0.
-    flat_index : (S, H, B) position of each sample of each run in a state tensor whose first axes
-        (S, H, N) are flattened.
-    state : what the method's `start` returned.
-    selected : set by a method that trains on a part of the batch, (nets, S, H, B) bool.
-    """
-
-    epoch: int
-    flat_index: Tensor
-    state: dict[str, Tensor]
-    selected: Tensor | None = None
-
-    def take(self, name: str) -> Tensor:
-        """Return the batch's rows (S, H, B, ...) of the state tensor `name`."""
-        return self.state[name].flatten(0, 2)[self.flat_index]
-
-    def put(self, name: str, rows: Tensor) -> None:
-        """Write the batch's rows back into the state tensor `name`, in place."""
-        flat = self.state[name].flatten(0, 2)
-        flat.index_copy_(0, self.flat_index.flatten(), rows.flatten(0, 2))
 
 
 @dataclass(frozen=True)
@@ -70,18 +27,33 @@ class Method:
 
     A method works on all runs of a bank at once: axes (nets, S, H, B, K) of the logits are networks
     of a run, seeds, runs per seed, samples of the batch, classes. It must treat runs independently.
+
+    Class attributes
+    ----------------
+    name, title, citation : registry name, what people read, BibTeX key.
+    ranked : one of the eight methods of the benchmark.
+    told : facts of the noise it is told, keys of ``TOLD``.
+    keeps_state : whether it remembers something about each sample.
+    n_views : augmented versions of each sample that a step needs.
+    own_batches : whether a run's batches depend on its labels, so that runs share none.
+    step_cost : arithmetic of a step per network, relative to a step of cross entropy.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     citation: ClassVar[str]
-    n_nets: ClassVar[int] = 1
-    told_noise_rate: ClassVar[bool] = False
+    ranked: ClassVar[bool] = False
+    told: ClassVar[tuple[str, ...]] = ()
     keeps_state: ClassVar[bool] = False
+    n_views: ClassVar[int] = 0
+    own_batches: ClassVar[bool] = False
+    step_cost: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             value, low, high = getattr(self, f.name), f.metadata["low"], f.metadata["high"]
+            if value is None and f.default is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise NoisylibError(
                     f"{f.name}={value!r} is not a valid option of method {self.name!r}: "
@@ -95,9 +67,32 @@ class Method:
             check_name(f"option of method {cls.name!r}", key, [f.name for f in dataclasses.fields(cls)])
         return cls(**options)
 
-    def start(self, context: BankContext) -> dict[str, Tensor]:
+    def head_kinds(self, head: str) -> tuple[tuple[str, int], ...]:
+        """Return kind and number of the networks of a run, in order, when the study's head is `head`."""
+        return ((head, 1),)
+
+    @property
+    def n_nets(self) -> int:
+        """Networks per run."""
+        return sum(count for _, count in self.head_kinds("adapter"))
+
+    def start(self, training: Training) -> State:
         """Return fresh state; per-sample tensors have axes (S, H, N, ...)."""
         return {}
+
+    def begin_epoch(self, training: Training, epoch: int, state: State) -> None:
+        """Do what an epoch needs before its first step, such as dividing the training set."""
+
+    def order(self, training: Training, epoch: int, state: State) -> Tensor | None:
+        """Return the samples an epoch goes through, (S, L), or None for the order all methods share."""
+        return None
+
+    def step(self, training: Training, batch: Batch) -> None:
+        """Train all networks on one batch."""
+        x = training.rows(batch.index)
+        logits = training.forward(x)
+        training.backward(x, self.gradient(logits, training.labels(batch), batch))
+        training.step()
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return the training loss of every network, (nets, S, H), in nats.
@@ -118,35 +113,25 @@ class Method:
         logits = logits.detach().requires_grad_()
         return torch.autograd.grad(self.loss(logits, targets, batch).sum(), logits)[0]
 
-    def scores(self, logits: Tensor) -> Tensor:
+    def scores(self, logits: Tensor, state: State) -> Tensor:
         """Return what is ranked at test time, (S, H, B, K): the first network's logits by default."""
         return logits[0]
 
 
-def log_softmax(logits: Tensor) -> Tensor:
-    """Return log probabilities over the last axis.
+@dataclass(frozen=True)
+class TrainingFree(Method):
+    """Base of the methods that vote with the training samples and train no head."""
 
-    Logits arrive as a transposed view; taken along its stored order the kernel is several times faster.
-    """
-    return logits.mT.log_softmax(-2).mT
+    def head_kinds(self, head: str) -> tuple[tuple[str, int], ...]:
+        """No network at all."""
+        return ()
 
+    def predict(self, X: Tensor, y: Tensor, X_test: Tensor, n_classes: int) -> Tensor:
+        """Return votes (S, H, M, K) for the samples `X_test` (M, D); equal votes go to the lowest class.
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return per-sample cross entropy (nets, S, H, B) in nats."""
-    return -pick(log_softmax(logits), targets)
-
-
-def pick(values: Tensor, targets: Tensor) -> Tensor:
-    """Return values[..., b, targets[..., b]], with targets broadcast over the networks."""
-    return values.gather(-1, targets.expand(values.shape[:-1]).unsqueeze(-1)).squeeze(-1)
-
-
-def softmax(logits: Tensor) -> Tensor:
-    """Return fresh probabilities over the last axis, computed along the stored order."""
-    return logits.mT.softmax(-2).mT
-
-
-def add_at_label(values: Tensor, targets: Tensor, amount: float) -> Tensor:
-    """Add `amount` to values[..., b, targets[..., b]] in place and return them."""
-    where = targets.expand(values.shape[:-1]).unsqueeze(-1)
-    return values.scatter_add_(-1, where, values.new_full((), amount).expand(where.shape))
+        Parameters
+        ----------
+        X : (N, D) training features, standardised if the recipe says so; X_test likewise.
+        y : (S, H, N) observed labels.
+        """
+        raise NotImplementedError

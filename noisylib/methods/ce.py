@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from noisylib.methods.base import Batch, Method, add_at_label, cross_entropy, softmax
+from noisylib.methods.base import Method
+from noisylib.methods.losses import add_at_label, cross_entropy, softmax
+from noisylib.methods.session import Batch
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class CrossEntropy(Method):
     name: ClassVar[str] = "ce"
     title: ClassVar[str] = "Cross entropy"
     citation: ClassVar[str] = "yu2024cufit"
+    ranked: ClassVar[bool] = True
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return the mean cross entropy of each network."""

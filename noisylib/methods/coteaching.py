@@ -8,7 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from noisylib.methods.base import BankContext, Batch, Method, cross_entropy, hyper
+from noisylib.methods.base import Method, hyper
+from noisylib.methods.losses import cross_entropy
+from noisylib.methods.session import Batch, State, Training
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class CoTeaching(Method):
     name: ClassVar[str] = "coteaching"
     title: ClassVar[str] = "Co-teaching"
     citation: ClassVar[str] = "han2018coteaching"
-    n_nets: ClassVar[int] = 2
-    told_noise_rate: ClassVar[bool] = True
+    ranked: ClassVar[bool] = True
+    told: ClassVar[tuple[str, ...]] = ("noise_rate",)
     ramp_epochs: float = hyper(
         10, "epochs T_k of the ramp", "Han et al. 2018, experiments", low=2, high=10_000
     )
@@ -37,9 +39,13 @@ class CoTeaching(Method):
         """Return R for training epoch `epoch` (from 0), shaped like `noise_rate`."""
         return noise_rate**self.exponent * min((epoch + 1) / (self.ramp_epochs - 1), 1.0)
 
-    def start(self, context: BankContext) -> dict[str, Tensor]:
+    def head_kinds(self, head: str) -> tuple[tuple[str, int], ...]:
+        """Two networks."""
+        return ((head, 2),)
+
+    def start(self, training: Training) -> State:
         """Keep the told noise rate (S, H)."""
-        return {"noise_rate": context.noise_rate}
+        return {"noise_rate": training.context.noise_rate}
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return each network's mean loss over its peer's selection; ties go to the earlier sample."""

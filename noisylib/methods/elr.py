@@ -8,7 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from noisylib.methods.base import BankContext, Batch, Method, cross_entropy, hyper, log_softmax
+from noisylib.methods.base import Method, hyper
+from noisylib.methods.losses import cross_entropy, log_softmax
+from noisylib.methods.session import Batch, State, Training
 
 CLAMP = 1e-4
 
@@ -27,6 +29,7 @@ class EarlyLearningRegularisation(Method):
     name: ClassVar[str] = "elr"
     title: ClassVar[str] = "ELR"
     citation: ClassVar[str] = "liu2020elr"
+    ranked: ClassVar[bool] = True
     keeps_state: ClassVar[bool] = True
     lam: float = hyper(
         3.0, "weight of the regulariser", "Liu et al. 2020, CIFAR-10 symmetric", low=0, high=100
@@ -35,8 +38,9 @@ class EarlyLearningRegularisation(Method):
         0.7, "momentum of the target", "Liu et al. 2020, CIFAR-10 symmetric", low=0, high=0.9999
     )
 
-    def start(self, context: BankContext) -> dict[str, Tensor]:
+    def start(self, training: Training) -> State:
         """Return the zero buffer t (S, H, N, K), indexed by training-set position."""
+        context = training.context
         shape = (*context.runs, context.n_samples, context.n_classes)
         return {"target": torch.zeros(shape, dtype=context.dtype, device=context.device)}
 

@@ -8,7 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from noisylib.methods.base import Batch, Method, add_at_label, cross_entropy, hyper, pick, softmax
+from noisylib.methods.base import Method, hyper
+from noisylib.methods.losses import add_at_label, cross_entropy, pick, softmax
+from noisylib.methods.session import Batch
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class GeneralisedCrossEntropy(Method):
     name: ClassVar[str] = "gce"
     title: ClassVar[str] = "Generalised cross entropy"
     citation: ClassVar[str] = "zhang2018generalized"
+    ranked: ClassVar[bool] = True
     q: float = hyper(0.7, "exponent q in (0, 1]", "Zhang and Sabuncu 2018, experiments", low=1e-6, high=1)
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:

@@ -7,15 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from noisylib.methods.base import (
-    Batch,
-    Method,
-    add_at_label,
-    cross_entropy,
-    hyper,
-    log_softmax,
-    softmax,
-)
+from noisylib.methods.base import Method, hyper
+from noisylib.methods.losses import add_at_label, cross_entropy, log_softmax, softmax
+from noisylib.methods.session import Batch
 
 
 @dataclass(frozen=True)
@@ -28,6 +22,7 @@ class LabelSmoothing(Method):
     name: ClassVar[str] = "ls"
     title: ClassVar[str] = "Label smoothing"
     citation: ClassVar[str] = "mueller2019label"
+    ranked: ClassVar[bool] = True
     smoothing: float = hyper(
         0.1, "share a of the uniform distribution", "usual value, Mueller et al. 2019", low=0, high=1
     )

@@ -20,7 +20,7 @@ import noisylib
 from noisylib.data.catalog import dataset_info
 from noisylib.features.bank import FeatureBank, load_bank
 from noisylib.heads import HeadBank
-from noisylib.methods import METHODS, make_method
+from noisylib.methods import Method, make_method
 from noisylib.noise import NoisyLabels, inject
 from noisylib.recipe import Recipe
 from noisylib.study.config import RunSpec, StudyConfig, load_config
@@ -95,16 +95,21 @@ def plan_study(
         left, key=lambda run: (run.dataset, run.backbone, run.method, run.head)
     ):
         bank = loaded[dataset, backbone]
-        nets = METHODS[method.name].n_nets
-        cost = nets * config.recipe.epochs * len(bank.indices("train")) * _flops(head, bank, config.recipe)
-        for part in _split_by_seed(list(runs), nets, device):
+        rule = make_method(method.name, dict(method.options))
+        steps = config.recipe.epochs * len(bank.indices("train"))
+        cost = rule.step_cost * steps * _flops(rule, head, bank, config.recipe)
+        for part in _split_by_seed(list(runs), max(rule.n_nets, 1), device):
             chunk_ids = tuple(ids[run] for run in part)
             chunks.append(Chunk(tuple(part), chunk_ids, cost * len(part), config.reference_backbone))
     return Plan(config, list(ids.values()), sorted(chunks, key=lambda chunk: -chunk.cost))
 
 
-def _flops(head: str, bank: FeatureBank, recipe: Recipe) -> int:
-    return HeadBank(head, [0], bank.n_features, bank.n_classes, width=recipe.width).flops_per_sample()
+def _flops(rule: Method, head: str, bank: FeatureBank, recipe: Recipe) -> int:
+    """Floating-point operations of all networks of a run for one sample."""
+    return sum(
+        count * HeadBank(kind, [0], bank.n_features, bank.n_classes, width=recipe.width).flops_per_sample()
+        for kind, count in rule.head_kinds(head)
+    )
 
 
 def _split_by_seed(runs: list[RunSpec], nets: int, device: str) -> Iterator[list[RunSpec]]:
@@ -187,6 +192,9 @@ def run_chunk(chunk: Chunk, banks: str | None, device: str) -> list[dict[str, An
         head=first.head,
         seeds=[chunk.runs[r].seed_train for r in kept],
         noise_rates=[noise[r].realised_rate for r in kept],
+        noise_types=[chunk.runs[r].noise_type for r in kept],
+        transitions=np.stack([noise[r].realised_T for r in kept]),
+        views=bank.training_views(),
         recipe=first.recipe,
         device=device,
     )
@@ -226,6 +234,7 @@ def _row(
         "accuracy": float(result.accuracy[trained]),
         "balanced_accuracy": float(result.balanced_accuracy[trained]),
         "dead_classes": int(result.dead_classes[trained]),
+        "views": result.views,
         "recall": result.recall[trained].tolist(),
         "epochs": run.recipe.epochs,
         "seconds": result.seconds / len(chunk.runs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from noisylib.errors import NoisylibError, UnknownNameError
 from noisylib.methods import METHODS, BankContext, Batch, make_method
-from noisylib.methods.base import cross_entropy, log_softmax
+from noisylib.methods.losses import cross_entropy, log_softmax
 
 F64 = torch.float64
 
@@ -21,10 +22,13 @@ def step_of(
     """A batch of the samples `index` (default 0..B-1) with fresh state."""
     S, H = runs
     N = N or B
-    context = BankContext(runs, N, K, torch.full(runs, rate, dtype=F64), F64, torch.device("cpu"))
+    context = BankContext(
+        runs, tuple(range(S)), N, K, 200, torch.full(runs, rate, dtype=F64), None, None, F64, torch.device("cpu")
+    )
     index = torch.arange(B) if index is None else torch.as_tensor(index)
     flat = torch.arange(S * H).view(S, H, 1) * N + index
-    return Batch(epoch, flat, method.start(context))
+    state = method.start(SimpleNamespace(context=context))
+    return Batch(epoch, 0, 1, index.expand(S, -1), flat, state)
 
 
 def logits(nets: int, B: int, K: int, seed: int = 0) -> torch.Tensor:
@@ -278,6 +282,5 @@ def test_every_method_declares_itself() -> None:
         assert cls.title
         assert cls.citation
         method = cls()
-        assert method.told_noise_rate == (cls.name == "coteaching")
     with pytest.raises(UnknownNameError):
         make_method("")
