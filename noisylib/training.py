@@ -238,9 +238,9 @@ class BankInTraining:
             return self._cached[which, batch.index]
         x = self.X[batch.index]
         draws = [torch.rand((len(drops), B, x.shape[-1]), generator=g) for g in seeds]
-        drop = torch.tensor(drops, device=self.device).view(-1, 1, 1, 1)
-        keep = torch.stack(draws, dim=1).to(self.device) >= drop
-        return x * keep / (1 - drop.to(x.dtype))
+        drop = torch.tensor(drops, dtype=torch.float64).view(-1, 1, 1, 1)
+        keep = torch.stack(draws, dim=1) >= drop.float()
+        return x * (keep / (1 - drop)).to(x)
 
 
 def _standardised(

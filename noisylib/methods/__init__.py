@@ -5,22 +5,46 @@ from __future__ import annotations
 from noisylib.errors import check_name
 from noisylib.methods.base import Method, TrainingFree
 from noisylib.methods.ce import CrossEntropy
+from noisylib.methods.confident_learning import ConfidentLearningPruning
+from noisylib.methods.correction import BackwardCorrection, ForwardCorrection, OracleForwardCorrection
 from noisylib.methods.coteaching import CoTeaching
+from noisylib.methods.cufit import CUFITHead
+from noisylib.methods.dividemix import DivideMix
 from noisylib.methods.elr import EarlyLearningRegularisation
 from noisylib.methods.gce import GeneralisedCrossEntropy
+from noisylib.methods.jocor import JoCoR
 from noisylib.methods.label_smoothing import LabelSmoothing
+from noisylib.methods.rcal import RCALHead
+from noisylib.methods.sce import SymmetricCrossEntropy
 from noisylib.methods.session import TOLD, BankContext, Batch, Training
+from noisylib.methods.truncated_gce import TruncatedGCE
+from noisylib.methods.turn import TURNHead
+from noisylib.methods.unicon import UNICON
 
+# The ranked eight of the benchmark first, then the extras.
 METHODS: dict[str, type[Method]] = {
     cls.name: cls
     for cls in (
         CrossEntropy,
         LabelSmoothing,
         GeneralisedCrossEntropy,
-        EarlyLearningRegularisation,
+        ForwardCorrection,
         CoTeaching,
+        DivideMix,
+        EarlyLearningRegularisation,
+        CUFITHead,
+        OracleForwardCorrection,
+        BackwardCorrection,
+        SymmetricCrossEntropy,
+        TruncatedGCE,
+        JoCoR,
+        UNICON,
+        RCALHead,
+        TURNHead,
+        ConfidentLearningPruning,
     )
 }
+RANKED = tuple(name for name, cls in METHODS.items() if cls.ranked)
 
 
 def make_method(method: str | Method, options: dict[str, float] | None = None) -> Method:
@@ -38,4 +62,14 @@ def make_method(method: str | Method, options: dict[str, float] | None = None) -
     return METHODS[check_name("method", method, METHODS)].from_options(options or {})
 
 
-__all__ = ["METHODS", "TOLD", "BankContext", "Batch", "Method", "Training", "TrainingFree", "make_method"]
+__all__ = [
+    "METHODS",
+    "RANKED",
+    "TOLD",
+    "BankContext",
+    "Batch",
+    "Method",
+    "Training",
+    "TrainingFree",
+    "make_method",
+]

@@ -13,12 +13,15 @@ from noisylib.errors import NoisylibError, check_name
 from noisylib.methods.session import Batch, State, Training
 
 
-def hyper(default: float | None, doc: str, source: str, *, low: float, high: float) -> Any:
+def hyper(
+    default: float | None, doc: str, source: str, *, low: float, high: float, whole: bool = False
+) -> Any:
     """Declare a hyper-parameter: its default, what it means, where the default is from, its range.
 
     A default of None stands for a rule that the method documents; numbers are accepted in its place.
     """
-    return field(default=default, metadata={"doc": doc, "source": source, "low": low, "high": high})
+    facts = {"doc": doc, "source": source, "low": low, "high": high, "whole": whole}
+    return field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,13 @@ class Method:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             value, low, high = getattr(self, f.name), f.metadata["low"], f.metadata["high"]
+            kind, what = (int, "whole number") if f.metadata["whole"] else (int | float, "number")
             if value is None and f.default is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
                 raise NoisylibError(
                     f"{f.name}={value!r} is not a valid option of method {self.name!r}: "
-                    f"{f.metadata['doc']}; a number in [{low:g}, {high:g}] is needed."
+                    f"{f.metadata['doc']}; a {what} in [{low:g}, {high:g}] is needed."
                 )
 
     @classmethod

@@ -30,8 +30,8 @@ class CoTeaching(Method):
     citation: ClassVar[str] = "han2018coteaching"
     ranked: ClassVar[bool] = True
     told: ClassVar[tuple[str, ...]] = ("noise_rate",)
-    ramp_epochs: float = hyper(
-        10, "epochs T_k of the ramp", "Han et al. 2018, experiments", low=2, high=10_000
+    ramp_epochs: int = hyper(
+        10, "epochs T_k of the ramp", "Han et al. 2018, experiments", low=2, high=10_000, whole=True
     )
     exponent: float = hyper(1, "exponent c on the noise rate", "Han et al. 2018, release", low=0.1, high=10)
 
@@ -50,9 +50,17 @@ class CoTeaching(Method):
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return each network's mean loss over its peer's selection; ties go to the earlier sample."""
         losses = cross_entropy(logits, targets)  # (2, S, H, B)
-        size = losses.shape[-1]
         forget = self.forget_rate(batch.epoch, batch.state["noise_rate"])
-        kept = ((1 - forget) * size + 1e-9).floor().clamp(min=1)  # 1e-9: 0.7 * 10 must floor to 7
-        rank = losses.detach().argsort(dim=-1, stable=True).argsort(dim=-1)
-        batch.selected = (rank < kept.unsqueeze(-1)).flip(0)  # the peer's choice
+        kept, easy = small_losses(losses.detach(), forget)
+        batch.selected = easy.flip(0)  # the peer's choice
         return torch.where(batch.selected, losses, 0).sum(-1) / kept
+
+
+def small_losses(losses: Tensor, forget: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many of B samples are kept, shaped like `forget`, and which, shaped like `losses`.
+
+    They are the floor((1 - forget) B), at least one, of smallest loss; ties go to the earlier sample.
+    """
+    kept = ((1 - forget) * losses.shape[-1] + 1e-9).floor().clamp(min=1)  # 1e-9: 0.7 * 10 must floor to 7
+    rank = losses.argsort(dim=-1, stable=True).argsort(dim=-1)
+    return kept, rank < kept.unsqueeze(-1)
