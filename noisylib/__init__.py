@@ -8,8 +8,10 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
+from noisylib.citations import cite
 from noisylib.comparison import compare_methods
 from noisylib.data.catalog import DATASETS, dataset_info
+from noisylib.data.simulate import GaussianBed
 from noisylib.features.bank import BankMeta, FeatureBank, load_bank
 from noisylib.methods import METHODS, make_method
 from noisylib.noise import NoisyLabels, inject, transition_matrix
@@ -21,9 +23,11 @@ __all__ = [
     "METHODS",
     "BankMeta",
     "FeatureBank",
+    "GaussianBed",
     "NoisyLabels",
     "Recipe",
     "RunResults",
+    "cite",
     "compare_methods",
     "dataset_info",
     "inject",

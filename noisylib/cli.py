@@ -134,6 +134,16 @@ def list_names(
 
 
 @app.command()
+def cite(
+    methods: Annotated[list[str], typer.Argument(help="One or more; see 'noisylib list methods'.")],
+) -> None:
+    """Print the BibTeX of the papers behind methods."""
+    from noisylib import citations
+
+    citations.cite(methods)
+
+
+@app.command()
 def book(
     chapter: Annotated[
         str | None, typer.Argument(help="One chapter; default: all. See 'noisylib list chapters'.")
@@ -176,6 +186,9 @@ def extract(
     out: Annotated[
         Path | None, typer.Option(help="Bank to write; default: in the folder of the shipped banks.")
     ] = None,
+    views: Annotated[
+        int, typer.Option(help="Augmented versions of each training image to store too: 0, or 2 and more.")
+    ] = 0,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch absent files of a MedMNIST or CIFAR set.")
@@ -197,14 +210,17 @@ def extract(
         pretrained=not random_weights,
         name=name,
         out=out,
+        views=views,
         batch_size=batch_size,
         device=device,
         precision=precision,
         resume=resume,
         download=download,
     )
+    seen = f" and {views} views of each training image" if views else ""
     typer.echo(
-        f"{bank.n_samples} images, {bank.n_features} features each: {bank.meta.dataset}-{bank.meta.backbone}"
+        f"{bank.n_samples} images{seen}, {bank.n_features} features each: "
+        f"{bank.meta.dataset}-{bank.meta.backbone}"
     )
 
 

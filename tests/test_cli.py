@@ -82,7 +82,10 @@ def test_list(what: str) -> None:
     if what == "methods":
         lines = result.output.splitlines()[2:]
         assert [line.split()[0] for line in lines] == list(METHODS)
-        assert next(line for line in lines if " yes " in line).startswith("coteaching")
+        assert [line.split()[0] for line in lines if " noise rate" in line] == [
+            name for name, cls in METHODS.items() if "noise_rate" in cls().told
+        ]
+        assert "1 linear + 2 head" in next(line for line in lines if line.startswith("cufit"))
 
 
 def test_errors_are_one_message_without_a_traceback(tmp_path) -> None:
