@@ -20,6 +20,11 @@ from noisylib.methods.session import TOLD, BankContext, Batch, Training
 from noisylib.methods.truncated_gce import TruncatedGCE
 from noisylib.methods.turn import TURNHead
 from noisylib.methods.unicon import UNICON
+from noisylib.methods.voting import (
+    AdaptiveNearestNeighbours,
+    KNearestNeighbours,
+    WeightedAdaptiveNearestNeighbours,
+)
 
 # The ranked eight of the benchmark first, then the extras.
 METHODS: dict[str, type[Method]] = {
@@ -42,6 +47,9 @@ METHODS: dict[str, type[Method]] = {
         RCALHead,
         TURNHead,
         ConfidentLearningPruning,
+        KNearestNeighbours,
+        AdaptiveNearestNeighbours,
+        WeightedAdaptiveNearestNeighbours,
     )
 }
 RANKED = tuple(name for name, cls in METHODS.items() if cls.ranked)

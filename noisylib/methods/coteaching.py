@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noisylib.methods.base import Method, hyper
-from noisylib.methods.losses import cross_entropy
+from noisylib.methods.losses import add_at_label, cross_entropy, softmax
 from noisylib.methods.session import Batch, State, Training
 
 
@@ -50,10 +50,21 @@ class CoTeaching(Method):
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return each network's mean loss over its peer's selection; ties go to the earlier sample."""
         losses = cross_entropy(logits, targets)  # (2, S, H, B)
-        forget = self.forget_rate(batch.epoch, batch.state["noise_rate"])
-        kept, easy = small_losses(losses.detach(), forget)
-        batch.selected = easy.flip(0)  # the peer's choice
+        kept = self._exchange(losses.detach(), batch)
         return torch.where(batch.selected, losses, 0).sum(-1) / kept
+
+    def gradient(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Return (p - e_y) / kept for the samples of each network's peer."""
+        kept = self._exchange(cross_entropy(logits, targets), batch)
+        weight = batch.selected / kept.to(logits.dtype).unsqueeze(-1)
+        return add_at_label(softmax(logits), targets, -1).mul_(weight.unsqueeze(-1))
+
+    def _exchange(self, losses: Tensor, batch: Batch) -> Tensor:
+        """Select for each network what its peer (2, S, H, B) finds easy; return how many, (S, H)."""
+        forget = self.forget_rate(batch.epoch, batch.state["noise_rate"])
+        kept, easy = small_losses(losses, forget)
+        batch.selected = easy.flip(0)
+        return kept
 
 
 def small_losses(losses: Tensor, forget: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,5 +73,6 @@ def small_losses(losses: Tensor, forget: Tensor) -> tuple[Tensor, Tensor]:
     They are the floor((1 - forget) B), at least one, of smallest loss; ties go to the earlier sample.
     """
     kept = ((1 - forget) * losses.shape[-1] + 1e-9).floor().clamp(min=1)  # 1e-9: 0.7 * 10 must floor to 7
-    rank = losses.argsort(dim=-1, stable=True).argsort(dim=-1)
-    return kept, rank < kept.unsqueeze(-1)
+    easiest = torch.arange(losses.shape[-1], device=losses.device) < kept.unsqueeze(-1)
+    order = losses.argsort(dim=-1, stable=True)
+    return kept, torch.zeros_like(order, dtype=torch.bool).scatter_(-1, order, easiest.expand_as(order))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noisylib.methods.base import Method, hyper
-from noisylib.methods.losses import cross_entropy, log_softmax
+from noisylib.methods.losses import add_at_label, cross_entropy, log_softmax, softmax
 from noisylib.methods.session import Batch, State, Training
 
 CLAMP = 1e-4
@@ -44,12 +44,25 @@ class EarlyLearningRegularisation(Method):
         shape = (*context.runs, context.n_samples, context.n_classes)
         return {"target": torch.zeros(shape, dtype=context.dtype, device=context.device)}
 
+    def _remember(self, p: Tensor, batch: Batch) -> Tensor:
+        """Update the batch's rows of the buffer from clamped probabilities (1, S, H, B, K); return them."""
+        now = p[0] / p[0].sum(-1, keepdim=True)
+        t = now.mul_(1 - self.beta).add_(batch.take("target"), alpha=self.beta)
+        batch.put("target", t)
+        return t
+
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Update the batch's rows of the buffer, then return the regularised loss."""
         p = log_softmax(logits).exp().clamp(CLAMP, 1 - CLAMP)
-        with torch.no_grad():
-            now = p[0] / p[0].sum(-1, keepdim=True)
-            t = self.beta * batch.take("target") + (1 - self.beta) * now
-            batch.put("target", t)
+        t = self._remember(p.detach(), batch)
         regulariser = torch.log(1 - (p * t).sum(-1))
         return (cross_entropy(logits, targets) + self.lam * regulariser).mean(-1)
+
+    def gradient(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Return (p - e_y + p (g - <p, g>)) / B, with g = -lam t / (1 - <p, t>) where nothing is clamped."""
+        p = softmax(logits)
+        clamped = p.clamp(CLAMP, 1 - CLAMP)
+        t = self._remember(clamped, batch)
+        g = torch.where(p == clamped, t, 0) * (-self.lam / (1 - (clamped * t).sum(-1, keepdim=True)))
+        pull = p * (g - (p * g).sum(-1, keepdim=True))
+        return add_at_label(p, targets, -1).add_(pull).div_(targets.shape[-1])

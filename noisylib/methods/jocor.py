@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from noisylib.methods.base import hyper
+from noisylib.methods.base import Method, hyper
 from noisylib.methods.coteaching import CoTeaching, small_losses
 from noisylib.methods.losses import log_softmax, pick
 from noisylib.methods.session import Batch
@@ -43,3 +43,7 @@ class JoCoR(CoTeaching):
         batch.selected = easy.expand(2, *easy.shape)
         mean = torch.where(easy, joint, 0).sum(-1) / kept
         return torch.stack([mean, mean]) / 2
+
+    def gradient(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Differentiate the joint loss."""
+        return Method.gradient(self, logits, targets, batch)

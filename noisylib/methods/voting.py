@@ -60,7 +60,7 @@ class AdaptiveNearestNeighbours(TrainingFree):
         _check_odd(self, "kmax")
         if self.kmin > self.kmax:
             raise NoisylibError(
-                f"kmin={self.kmin} of method {self.name!r} is more than kmax={self.kmax}: lower it or raise kmax."
+                f"kmin={self.kmin} of method {self.name!r} is more than kmax={self.kmax}: lower kmin."
             )
 
     def predict(self, X: Tensor, y: Tensor, X_test: Tensor, n_classes: int) -> Tensor:
