@@ -77,7 +77,7 @@ def compare_methods(
             head=head,
             seeds=list(seeds),
             noise_rates=rates,
-            noise_types=[noise_type] * len(seeds),
+            noise_types=[noise_type if labels.flipped.any() else "symmetric" for labels in noisy],
             transitions=np.stack([labels.realised_T for labels in noisy]),
             views=bank.training_views(),
             recipe=recipe,

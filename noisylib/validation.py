@@ -84,6 +84,7 @@ def check_bank_inputs(
         check_labels(labels, n_classes, f"y_noisy[{run}]")
     _check_length("y_noisy", y_noisy.shape[1], "X", len(X))
     _check_test_labels(y_test, n_classes, len(X_test))
+    method.check_labels(y_noisy, n_classes)
     runs = len(y_noisy)
     seeds = [0] * runs if seeds is None else [int(seed) for seed in seeds]
     _check_length("seeds", len(seeds), "y_noisy", runs)

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,6 +80,9 @@ class Method:
     def n_nets(self) -> int:
         """Networks per run."""
         return sum(count for _, count in self.head_kinds("adapter"))
+
+    def check_labels(self, y_noisy: np.ndarray, n_classes: int) -> None:
+        """Raise NoisylibError if the observed labels (R, N) do not suffice; asked before any training."""
 
     def start(self, training: Training) -> State:
         """Return fresh state; per-sample tensors have axes (S, H, N, ...)."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from noisylib.errors import NoisylibError
 from noisylib.methods.base import Method, hyper
 from noisylib.methods.losses import log_softmax
-from noisylib.methods.out_of_fold import out_of_fold
+from noisylib.methods.out_of_fold import check_folds, out_of_fold
 from noisylib.methods.session import Batch, State, Training
 
 SINGULAR = 1e8  # condition number beyond which T cannot be undone
@@ -81,6 +82,10 @@ class ForwardCorrection(OracleForwardCorrection):
         20, "epochs of each fold's linear probe", "Ahn et al. 2024, linear probing",
         low=1, high=1000, whole=True,
     )  # fmt: skip
+
+    def check_labels(self, y_noisy: np.ndarray, n_classes: int) -> None:
+        """Each class must be observed once per fold."""
+        check_folds(y_noisy, self.folds, n_classes)
 
     def start(self, training: Training) -> State:
         """Estimate T and keep its logarithm."""

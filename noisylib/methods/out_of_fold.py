@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,11 +20,6 @@ def out_of_fold(training: Training, folds: int, epochs: int) -> Tensor:
 
     One linear probe per fold trains with cross entropy on the other folds, all folds of all runs as
     one bank. Rate, decay and batch size are those of the recipe.
-
-    Raises
-    ------
-    NoisylibError
-        A class is observed less often than there are folds, so that some probe might never see it.
     """
     context, recipe = training.context, replace(training.recipe, epochs=epochs, score_epochs=1)
     fold_of = stratified_folds(training.y, context.seeds, folds, context.n_classes)
@@ -60,19 +56,30 @@ def out_of_fold(training: Training, folds: int, epochs: int) -> Tensor:
     return torch.cat(held_out, dim=2)
 
 
+def check_folds(y_noisy: np.ndarray, folds: int, n_classes: int) -> None:
+    """Raise NoisylibError if a class is observed less often than there are folds.
+
+    Some probe might then never see it.
+
+    Parameters
+    ----------
+    y_noisy : (R, N) observed labels.
+    """
+    for run, labels in enumerate(y_noisy):
+        counts = np.bincount(labels, minlength=n_classes)
+        if counts.min() < folds:
+            raise NoisylibError(
+                f"y_noisy[{run}] has class {counts.argmin()} only {counts.min()} times: cross-validation "
+                f"with folds={folds} needs at least {folds} samples of each class. Merge or drop the "
+                "class, or use fewer folds."
+            )
+
+
 def stratified_folds(y: Tensor, seeds: tuple[int, ...], folds: int, n_classes: int) -> Tensor:
     """Return the fold (S, H, N) of each sample; every observed class is dealt out evenly.
 
     In an order drawn from the seed, the samples of a class go to folds 0, 1, ... in turn.
     """
-    counts = torch.nn.functional.one_hot(y, n_classes).sum(2)
-    if (counts < folds).any():
-        s, h, c = (counts < folds).nonzero()[0].tolist()
-        raise NoisylibError(
-            f"class {c} is observed {int(counts[s, h, c])} times in a run of seed {seeds[s]}: "
-            f"cross-validation with folds={folds} needs at least {folds} samples of each class. "
-            "Merge or drop the class, or use fewer folds."
-        )
     N = y.shape[-1]
     draws = {seed: torch.randperm(N, generator=torch_generator("folds", seed)) for seed in seeds}
     priority = torch.stack([draws[seed] for seed in seeds]).to(y.device).unsqueeze(1).expand_as(y)

@@ -60,9 +60,7 @@ class UNICON(SemiSupervised):
     def divide(self, training: Training) -> tuple[Tensor, Tensor]:
         """Return weights and the balanced selection; the same for both networks."""
         K = training.context.n_classes
-        blocks = [
-            pick(softmax(z.double()).mean(0), training.y[:, :, rows]) for rows, z in training.sweep()
-        ]
+        blocks = [pick(softmax(z.double()).mean(0), training.y[:, :, rows]) for rows, z in training.sweep()]
         d = divergence_from_label(torch.cat(blocks, dim=2))  # (S, H, N)
         labelled = balanced_selection(d, training.y, K, self.d_mu, self.filter)
         weight = torch.where(d < 0.5, 1, 1 - d)

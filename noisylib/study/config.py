@@ -16,12 +16,14 @@ from noisylib.data.catalog import DATASETS
 from noisylib.errors import ConfigError, NoisylibError, check_name
 from noisylib.features.bank import FeatureBank, list_banks, load_bank
 from noisylib.heads import HEAD_KINDS
-from noisylib.methods import METHODS, make_method
+from noisylib.methods import METHODS, Method, make_method
 from noisylib.noise import NOISE_TYPES, check_rate
 from noisylib.recipe import Recipe
 
+NO_HEAD = "none"  # in the rows of methods that train none
+
 # Raised when training semantics change, so that rows of older code are not taken for new ones.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class MethodSpec:
     name: str
     options: tuple[tuple[str, float], ...] = ()
     label: str = ""
+
+    @property
+    def rule(self) -> Method:
+        """The method itself."""
+        return make_method(self.name, dict(self.options))
 
     @classmethod
     def parse(cls, entry: str | Mapping[str, Any]) -> MethodSpec:
@@ -122,6 +129,8 @@ class StudyConfig:
             raise ConfigError(f"methods have the labels {labels}: give each a label of its own.")
         for head in self.heads:
             check_name("heads", head, HEAD_KINDS)
+            for method in self.methods:
+                method.rule.head_kinds(head)  # some methods refuse some heads
         for noise_type in self.noise_types:
             check_name("noise_types", noise_type, NOISE_TYPES)
             if noise_type == "human":
@@ -180,7 +189,7 @@ class StudyConfig:
             for dataset in self.datasets
             for backbone in self.backbones
             for method in self.methods
-            for head in self.heads
+            for head in (self.heads if method.rule.n_nets else (NO_HEAD,))
             for seed in self.seeds
             for noise_type in self.noise_types
             for rate in self.noise_rates

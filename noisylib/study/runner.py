@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +20,7 @@ import noisylib
 from noisylib.data.catalog import dataset_info
 from noisylib.features.bank import FeatureBank, load_bank
 from noisylib.heads import HeadBank
-from noisylib.methods import Method, make_method
+from noisylib.methods import Method
 from noisylib.noise import NoisyLabels, inject
 from noisylib.recipe import Recipe
 from noisylib.study.config import RunSpec, StudyConfig, load_config
@@ -83,7 +83,7 @@ def plan_study(
 
     `extend` accepts a results folder of another configuration; `create` False writes nothing.
     """
-    config = load_config(config)
+    config, root = load_config(config), None if banks is None else str(banks)
     loaded = config.load_banks(banks)
     store = ResultStore(config, results)
     store.open(extend=extend, create=create)
@@ -91,25 +91,31 @@ def plan_study(
     ids = {run: run.run_id(loaded[run.dataset, run.backbone].checksum) for run in config.runs()}
     left = [run for run, run_id in ids.items() if run_id not in done]
     chunks = []
-    for (dataset, backbone, method, head), runs in groupby(
+    for (dataset, backbone, method, head), members in groupby(
         left, key=lambda run: (run.dataset, run.backbone, run.method, run.head)
     ):
         bank = loaded[dataset, backbone]
-        rule = make_method(method.name, dict(method.options))
-        steps = config.recipe.epochs * len(bank.indices("train"))
-        cost = rule.step_cost * steps * _flops(rule, head, bank, config.recipe)
-        for part in _split_by_seed(list(runs), max(rule.n_nets, 1), device):
+        rule, runs = method.rule, list(members)
+        if type(rule).check_labels is not Method.check_labels:  # found here, not hours later
+            noise = _noise_of(runs, bank, config.reference_backbone, root)
+            rule.check_labels(np.stack([labels.y_noisy for labels in noise]), bank.n_classes)
+        cost = _flops(rule, head, bank, config.recipe)
+        for part in _split_by_seed(runs, max(rule.n_nets, 1), device):
             chunk_ids = tuple(ids[run] for run in part)
             chunks.append(Chunk(tuple(part), chunk_ids, cost * len(part), config.reference_backbone))
     return Plan(config, list(ids.values()), sorted(chunks, key=lambda chunk: -chunk.cost))
 
 
-def _flops(rule: Method, head: str, bank: FeatureBank, recipe: Recipe) -> int:
-    """Floating-point operations of all networks of a run for one sample."""
-    return sum(
+def _flops(rule: Method, head: str, bank: FeatureBank, recipe: Recipe) -> float:
+    """Floating-point operations of one run."""
+    samples = len(bank.indices("train"))
+    if not rule.n_nets:
+        return 2 * samples * bank.n_samples * bank.n_features  # distances
+    step = sum(
         count * HeadBank(kind, [0], bank.n_features, bank.n_classes, width=recipe.width).flops_per_sample()
         for kind, count in rule.head_kinds(head)
     )
+    return rule.step_cost * recipe.epochs * samples * step
 
 
 def _split_by_seed(runs: list[RunSpec], nets: int, device: str) -> Iterator[list[RunSpec]]:
@@ -174,25 +180,32 @@ def run_noise(run: RunSpec, bank: FeatureBank, reference: np.ndarray | None = No
     )
 
 
+def _noise_of(
+    runs: Sequence[RunSpec], bank: FeatureBank, reference_backbone: str, banks: str | None
+) -> list[NoisyLabels]:
+    reference = None
+    if any(run.noise_type == "instance" for run in runs):
+        reference = _bank(runs[0].dataset, reference_backbone, banks).part("train")[0]
+    return [run_noise(run, bank, reference) for run in runs]
+
+
 def run_chunk(chunk: Chunk, banks: str | None, device: str) -> list[dict[str, Any]]:
     """Train one chunk and return its rows. Runs in a worker process."""
     first = chunk.runs[0]
     bank = _bank(first.dataset, first.backbone, banks)
-    reference = None
-    if first.noise_type == "instance" or any(run.noise_type == "instance" for run in chunk.runs):
-        reference = _bank(first.dataset, chunk.reference_backbone, banks).part("train")[0]
-    noise = [run_noise(run, bank, reference) for run in chunk.runs]
+    noise = _noise_of(chunk.runs, bank, chunk.reference_backbone, banks)
     kept, training_of = _distinct(chunk.runs, noise)
     result = train_bank(
         bank.part("train")[0],
         np.stack([noise[r].y_noisy for r in kept]),
         *bank.part("test"),
         n_classes=bank.n_classes,
-        method=make_method(first.method.name, dict(first.method.options)),
+        method=first.method.rule,
         head=first.head,
         seeds=[chunk.runs[r].seed_train for r in kept],
         noise_rates=[noise[r].realised_rate for r in kept],
-        noise_types=[chunk.runs[r].noise_type for r in kept],
+        # No noise has no type: what a method is told must not differ between runs with the same labels.
+        noise_types=[chunk.runs[r].noise_type if noise[r].flipped.any() else "symmetric" for r in kept],
         transitions=np.stack([noise[r].realised_T for r in kept]),
         views=bank.training_views(),
         recipe=first.recipe,

@@ -31,9 +31,16 @@ def test_grid_is_the_full_product() -> None:
     assert all(run.seed_noise == run.seed_train for run in runs)
 
 
+def test_methods_without_a_head_run_once_for_all_heads() -> None:
+    runs = parse_config({**GOOD, "methods": ["ce", "wann"], "heads": ["linear", "adapter"]}).runs()
+    heads = [run.head for run in runs if run.method.name == "wann"]
+    assert heads == ["none"] * (2 * 2 * 3)
+    assert len(runs) == 3 * len(heads)
+
+
 def test_shipped_studies(root) -> None:
-    assert len(load_config(root / "configs" / "smoke.yaml").runs()) == 2 * 2 * 2 * 5 * 2
-    assert len(load_config(root / "configs" / "embedded.yaml").runs()) == 5 * 2 * 5 * 5 * 3
+    assert len(load_config(root / "configs" / "smoke.yaml").runs()) == 2 * 2 * 2 * 8 * 2
+    assert len(load_config(root / "configs" / "embedded.yaml").runs()) == 5 * 2 * 5 * 8 * 3
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,7 @@ def test_shipped_studies(root) -> None:
         ({"methods": [{"name": "elr", "lam": 1, "label": 3}]}, ConfigError, "label=3"),
         ({"name": "../x"}, ConfigError, "part of a file name"),
         ({"heads": ["mpl"]}, UnknownNameError, "Did you mean 'mlp'"),
+        ({"heads": ["linear", "mlp"], "methods": ["turn"]}, NoisylibError, "head='mlp' does not fit"),
         ({"noise_types": ["symetric"]}, UnknownNameError, "Did you mean 'symmetric'"),
         ({"noise_types": ["human"]}, ConfigError, "no rate to sweep"),
         ({"noise_types": ["instance"]}, ConfigError, "reference_backbone"),

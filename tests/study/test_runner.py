@@ -87,6 +87,52 @@ def test_workers_hand_over_realised_rates_and_training_seeds(tmp_path, monkeypat
         np.testing.assert_allclose(call["noise_rates"], np.array(flips * 2) / len(y), atol=1.5 / len(y))
 
 
+def test_workers_hand_over_what_methods_are_told_and_views(tmp_path, monkeypatch) -> None:
+    seen = []
+
+    def spy(*arguments, **more):
+        seen.append(more)
+        return train_bank(*arguments, **more)
+
+    monkeypatch.setattr(runner, "train_bank", spy)
+    run(tmp_path, replace(CONFIG, methods=parse_config(_grid("dividemix", "wann")).methods))
+    told = next(call for call in seen if call["method"].name == "dividemix")
+    # No noise has no type, so that the clean runs of both types stay one training.
+    assert told["noise_types"] == ["symmetric", "symmetric", "asymmetric"] * 2
+    y = load_bank("breast_cancer", "raw").part("train")[1]
+    flipped = round(0.3 * (y == 0).sum()) / (y == 0).sum()
+    np.testing.assert_allclose(told["transitions"][2], [[1 - flipped, flipped], [0, 1]], atol=1e-12)
+    assert told["views"] is None
+    table = collect(replace(CONFIG, methods=parse_config(_grid("dividemix", "wann")).methods), tmp_path)
+    assert set(table.loc[table.method == "dividemix", "views"]) == {"feature dropout"}
+    assert set(table.loc[table.method == "wann", "views"]) == {""}
+    assert set(table.loc[table.method == "wann", "head"]) == {"none"}
+
+
+def _grid(*methods: str) -> dict:
+    return {
+        "name": "tiny", "datasets": ["breast_cancer"], "backbones": ["raw"], "noise_types": ["symmetric"],
+        "noise_rates": [0.3], "methods": list(methods), "seeds": [0],
+    }  # fmt: skip
+
+
+def test_labels_that_do_not_suffice_end_a_study_before_it_starts(tmp_path) -> None:
+    """Four samples of class 1 in five folds: said when the study is planned, not in mid-run."""
+    X, y = blobs(60, 3, 5)
+    y[y == 1] = 0
+    y[:4] = 1
+    split = np.r_[np.zeros(50, np.uint8), np.full(10, 2, np.uint8)]
+    y[50:] = np.arange(10) % 3
+    bank = FeatureBank.from_arrays(X, y, split, ["a", "b", "c"], BankMeta("mine", "own"))
+    bank.save(tmp_path / "mine-own.safetensors")
+    config = parse_config(
+        {**_grid("ce", "forward"), "datasets": ["mine"], "backbones": ["own"], "noise_rates": [0.0]}
+    )
+    with pytest.raises(NoisylibError, match="class 1 only 4 times"):
+        plan_study(config, tmp_path / "results", banks=tmp_path)
+    assert not list((tmp_path / "results").rglob("*.parquet"))
+
+
 def test_noise_is_shared_by_methods_heads_and_training_seeds() -> None:
     bank = load_bank("breast_cancer", "raw")
     first = next(r for r in CONFIG.runs() if r.noise_rate == 0.3)
