@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from noisylib.data.catalog import DATASETS
-from noisylib.noise import inject
+from noisylib.noise import inject, told
 from noisylib.recipe import Recipe
 from noisylib.training import train_bank
 
@@ -64,7 +64,6 @@ def compare_methods(
         )
         for seed in seeds
     ]
-    rates = [labels.realised_rate for labels in noisy]
     records = []
     for method in methods:
         run = train_bank(
@@ -76,9 +75,7 @@ def compare_methods(
             method=method,
             head=head,
             seeds=list(seeds),
-            noise_rates=rates,
-            noise_types=[noise_type if labels.flipped.any() else "symmetric" for labels in noisy],
-            transitions=np.stack([labels.realised_T for labels in noisy]),
+            **told(noisy),
             views=bank.training_views(),
             recipe=recipe,
             device=device,
@@ -90,7 +87,7 @@ def compare_methods(
                 "backbone": bank.meta.backbone,
                 "noise_type": noise_type,
                 "noise_rate": float(noise_rate),
-                "realised_rate": rates[r],
+                "realised_rate": noisy[r].realised_rate,
                 "method": method,
                 "head": head,
                 "seed_noise": seed,

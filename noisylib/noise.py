@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,19 @@ class NoisyLabels:
             }
             for c, name in enumerate(class_names)
         ]
+
+
+def told(noise: Sequence[NoisyLabels]) -> dict[str, Any]:
+    """Return what methods may be told of the noise of some runs, as arguments of `train_bank`.
+
+    These are the realised rate, the type and the realised transition matrix of each run. No noise has no
+    type: runs without a flip are called symmetric, so that equal labels mean equal training.
+    """
+    return {
+        "noise_rates": [labels.realised_rate for labels in noise],
+        "noise_types": [labels.noise_type if labels.flipped.any() else "symmetric" for labels in noise],
+        "transitions": np.stack([labels.realised_T for labels in noise]),
+    }
 
 
 def max_rate(noise_type: str, n_classes: int) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noisylib.errors import NoisylibError, UnknownNameError
-from noisylib.noise import exact_counts, inject, max_rate, transition_matrix
+from noisylib.noise import exact_counts, inject, max_rate, told, transition_matrix
 
 Y = np.repeat(np.arange(4), [40, 20, 10, 5])
 MAP = {0: 1, 1: 0, 3: 2}
@@ -192,3 +192,12 @@ def test_unknown_type_is_suggested() -> None:
         inject(Y, "symetric", 0.2, n_classes=4, seed=0)
     with pytest.raises(NoisylibError, match="no transition matrix"):
         transition_matrix("instance", 0.2, 4)
+
+
+def test_what_methods_are_told_is_what_was_injected() -> None:
+    y = np.repeat([0, 1], 10)
+    noise = [inject(y, "asymmetric", rate, n_classes=2, seed=0, class_map={0: 1}) for rate in (0.0, 0.3)]
+    facts = told(noise)
+    assert facts["noise_rates"] == [0.0, 0.15]
+    assert facts["noise_types"] == ["symmetric", "asymmetric"], "no noise has no type"
+    np.testing.assert_allclose(facts["transitions"], [np.eye(2), [[0.7, 0.3], [0, 1]]])

@@ -21,7 +21,7 @@ from noisylib.data.catalog import dataset_info
 from noisylib.features.bank import FeatureBank, load_bank
 from noisylib.heads import HeadBank
 from noisylib.methods import Method
-from noisylib.noise import NoisyLabels, inject
+from noisylib.noise import NoisyLabels, inject, told
 from noisylib.recipe import Recipe
 from noisylib.study.config import RunSpec, StudyConfig, load_config
 from noisylib.study.store import ResultStore
@@ -203,10 +203,7 @@ def run_chunk(chunk: Chunk, banks: str | None, device: str) -> list[dict[str, An
         method=first.method.rule,
         head=first.head,
         seeds=[chunk.runs[r].seed_train for r in kept],
-        noise_rates=[noise[r].realised_rate for r in kept],
-        # No noise has no type: what a method is told must not differ between runs with the same labels.
-        noise_types=[chunk.runs[r].noise_type if noise[r].flipped.any() else "symmetric" for r in kept],
-        transitions=np.stack([noise[r].realised_T for r in kept]),
+        **told([noise[r] for r in kept]),
         views=bank.training_views(),
         recipe=first.recipe,
         device=device,

@@ -97,7 +97,6 @@ def test_workers_hand_over_what_methods_are_told_and_views(tmp_path, monkeypatch
     monkeypatch.setattr(runner, "train_bank", spy)
     run(tmp_path, replace(CONFIG, methods=parse_config(_grid("dividemix", "wann")).methods))
     told = next(call for call in seen if call["method"].name == "dividemix")
-    # No noise has no type, so that the clean runs of both types stay one training.
     assert told["noise_types"] == ["symmetric", "symmetric", "asymmetric"] * 2
     y = load_bank("breast_cancer", "raw").part("train")[1]
     flipped = round(0.3 * (y == 0).sum()) / (y == 0).sum()
