@@ -143,12 +143,14 @@ class RCALHead(Method):
 def class_statistics(X: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
     """Return mean (D,) and shrunk covariance (D, D) of a class without its outliers.
 
-    A class with no more samples than neighbours keeps them all.
+    A class with no more samples than neighbours keeps them all; a single sample has no spread.
     """
     from sklearn.covariance import LedoitWolf
     from sklearn.neighbors import LocalOutlierFactor
 
     if len(X) > neighbours:
         X = X[LocalOutlierFactor(n_neighbors=neighbours).fit_predict(X) == 1]
+    if len(X) == 1:
+        return X[0], np.zeros((X.shape[1], X.shape[1]))
     fitted = LedoitWolf().fit(X)
     return fitted.location_, fitted.covariance_
