@@ -27,10 +27,10 @@ from noisylib.data import DATASETS
 from noisylib.features.backbones import BACKBONES
 from noisylib.methods import METHODS
 
-LOCKED_EXTRAS = ("backbones", "book", "dev")
+LOCKED_EXTRAS = ("backbones", "book", "cleaning", "dev")
 HEAVY = [
     *("timm", "open_clip", "medmnist", "papermill", "pandas", "matplotlib"),
-    *("torchvision", "sklearn", "PIL", "pyarrow", "joblib", "yaml"),
+    *("torchvision", "sklearn", "PIL", "pyarrow", "joblib", "yaml", "cleanlab"),
 ]
 
 
@@ -79,6 +79,12 @@ def test_lock_satisfies_every_range_of_pyproject(
         assert pins, f"{need.name} is not in requirements.lock"
         for pin in pins:
             assert need.specifier.contains(exact(pin)), f"{pin} breaks {need}"
+
+
+def test_command_of_the_lock_names_the_locked_extras(root: Path) -> None:
+    header = [line for line in (root / "requirements.lock").read_text().splitlines() if line.startswith("#")]
+    assert tuple(re.findall(r"--extra (\w+)", "\n".join(header))) == LOCKED_EXTRAS
+    assert f"{', '.join(LOCKED_EXTRAS[:-1])} and {LOCKED_EXTRAS[-1]}" in header[0]
 
 
 def test_gpu_packages_are_pinned_for_linux_only(lock: dict[str, list[Requirement]]) -> None:
@@ -199,28 +205,30 @@ def test_commands_of_the_prose_parse(root: Path) -> None:
 # A module may import from its own layer and those after it. errors, files, seeding, devices and recipe are
 # below all of them and are left out.
 LAYERS = (
-    ("cli", "listing"),
+    ("cli", "listing", "citations"),
     ("book",),
     ("study", "plots", "bankplots", "plotstyle", "comparison"),
-    ("training", "layout", "validation", "analysis"),
+    ("training", "recorder", "layout", "validation", "analysis"),
     ("methods",),
-    ("heads", "noise"),
-    ("features",),
+    ("heads", "networks", "noise", "mixtures", "neighbours", "confident"),
+    ("features", "data.simulate"),  # makes feature banks, not images
     ("data",),
 )
 
 
 def test_imports_point_one_way(root: Path) -> None:
     level = {name: i for i, names in enumerate(LAYERS) for name in names}
+
+    def layer(module: str) -> int:
+        package = module.partition(".")[0]
+        return level.get(".".join(module.split(".")[:2]), level.get(package, len(LAYERS)))
+
     for path in (root / "noisylib").rglob("*.py"):
-        own = path.relative_to(root / "noisylib").parts[0].removesuffix(".py")
+        own = ".".join(path.relative_to(root / "noisylib").with_suffix("").parts)
         if own == "__init__":
             continue
-        for module in re.findall(r"(?:from|import) noisylib\.(\w+)", path.read_text()):
-            below = level.get(module, len(LAYERS))
-            assert below >= level.get(own, len(LAYERS)), (
-                f"{path.name} ({own}) imports {module}, a layer above it"
-            )
+        for module in re.findall(r"(?:from|import) noisylib\.([\w.]+)", path.read_text()):
+            assert layer(module) >= layer(own), f"{own} imports {module}, a layer above it"
 
 
 def test_speeds_of_the_readme_are_the_measured_ones(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +31,10 @@ class KNearestNeighbours(TrainingFree):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_odd(self, "k")
+
+    def check_labels(self, y_noisy: np.ndarray, n_classes: int) -> None:
+        """There must be more than k training samples."""
+        _check_size(self, "k", y_noisy.shape[1])
 
     def predict(self, X: Tensor, y: Tensor, X_test: Tensor, n_classes: int) -> Tensor:
         """Return how many of the k nearest have each label, (S, H, M, K)."""
@@ -62,6 +67,10 @@ class AdaptiveNearestNeighbours(TrainingFree):
             raise NoisylibError(
                 f"kmin={self.kmin} of method {self.name!r} is more than kmax={self.kmax}: lower kmin."
             )
+
+    def check_labels(self, y_noisy: np.ndarray, n_classes: int) -> None:
+        """There must be more than kmax training samples."""
+        _check_size(self, "kmax", y_noisy.shape[1])
 
     def predict(self, X: Tensor, y: Tensor, X_test: Tensor, n_classes: int) -> Tensor:
         """Return the summed votes of the neighbours that count, (S, H, M, K)."""
