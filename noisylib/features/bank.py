@@ -19,12 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from noisylib.errors import BankError, MissingDataError, check_name
-from noisylib.features.bank_rules import DTYPES, SPLITS, as_integers, check_bank
+from noisylib.features.bank_rules import DTYPES, OPTIONAL, SPLITS, as_half, as_integers, check_bank
 from noisylib.files import write_aside
 
 Split = Literal["train", "val", "test"]
 
-FORMAT = "noisylib-bank-1"
+# Views came with the second format; a bank without them is still written in the first, byte for byte.
+FORMATS = {False: "noisylib-bank-1", True: "noisylib-bank-2"}
 _FILE_NAME = re.compile(r"(?P<dataset>[^-]+)-(?P<backbone>[^-]+)\.safetensors")
 _REFETCH = "Delete it and take a fresh copy, or extract it again with 'noisylib features extract'."
 
@@ -66,11 +67,13 @@ class FeatureBank:
     groups : (N,) int64 lesion or patient numbers, or None.
     class_names : K >= 2 distinct names.
     meta : BankMeta.
+    views : (V, N_train, D) float16, features of V >= 2 augmented versions of each training image, in the
+        order of ``indices("train")``; or None.
 
     Raises
     ------
     BankError
-        An array of wrong shape or dtype, NaN or infinite features, a label or split code out of
+        An array of wrong shape or dtype, NaN or infinite features or views, a label or split code out of
         range, or a class that has no sample in a train or test split that is not empty.
     """
 
@@ -80,6 +83,7 @@ class FeatureBank:
     groups: np.ndarray | None
     class_names: tuple[str, ...]
     meta: BankMeta
+    views: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
@@ -94,31 +98,23 @@ class FeatureBank:
         class_names: tuple[str, ...] | list[str],
         meta: BankMeta,
         groups: np.ndarray | None = None,
+        views: np.ndarray | None = None,
     ) -> FeatureBank:
         """Return a bank from arrays of any float and integer dtype, cast to the bank's own.
 
         Raises
         ------
         BankError
-            As the constructor, and for finite features beyond float16's largest number, 65504.
+            As the constructor, and for finite features or views beyond float16's largest number, 65504.
         """
-        features = np.asarray(features)
-        if features.dtype.kind not in "fiub":
-            raise BankError(f"features has dtype {features.dtype}; give real numbers.")
-        largest = np.abs(features[np.isfinite(features)]).max(initial=0)
-        if largest > np.finfo(np.float16).max:
-            raise BankError(
-                f"features holds {largest:g}; float16 ends at 65504. Divide the features by a constant first."
-            )
-        with np.errstate(over="ignore"):
-            half = np.ascontiguousarray(features, dtype=np.float16)
         return cls(
-            features=half,
+            features=as_half("features", features),
             labels=as_integers("labels", labels, np.int64),
             split=as_integers("split", split, np.uint8),
             groups=None if groups is None else as_integers("groups", groups, np.int64),
             class_names=tuple(class_names),
             meta=meta,
+            views=None if views is None else as_half("views", views),
         )
 
     @property
@@ -150,11 +146,15 @@ class FeatureBank:
         rows = self.indices(split)
         return self.features[rows].astype(np.float32), self.labels[rows]
 
+    def training_views(self) -> np.ndarray | None:
+        """Return the views (V, N_train, D) float32 of ``part("train")``, a fresh array, or None."""
+        return None if self.views is None else self.views.astype(np.float32)
+
     def save(self, path: str | Path) -> None:
         """Write the bank to `path`, or leave `path` as it was if that fails."""
         meta = json.dumps(asdict(self.meta), sort_keys=True)
         header = {
-            "format": FORMAT,
+            "format": FORMATS[self.views is not None],
             "class_names": list(self.class_names),
             "meta": meta,
             "meta_checksum": hashlib.sha256(meta.encode()).hexdigest(),
@@ -200,9 +200,9 @@ class FeatureBank:
             raise BankError(f"{path}: {error} {_REFETCH}") from error
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the bank's arrays by name, groups only if there are any."""
-        arrays = {"features": self.features, "labels": self.labels, "split": self.split}
-        return arrays if self.groups is None else {**arrays, "groups": self.groups}
+        """Return the bank's arrays by name, groups and views only if there are any."""
+        arrays = {name: getattr(self, name) for name in DTYPES}
+        return {name: array for name, array in arrays.items() if name not in OPTIONAL or array is not None}
 
 
 def bank_root(root: str | Path | None = None) -> Path:
@@ -288,11 +288,15 @@ def _table_bank(dataset: str) -> FeatureBank:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     with safe_open(path, framework="np") as file:
         header = json.loads((file.metadata() or {})["noisylib"])
-        if header["format"] != FORMAT:
-            raise ValueError(f"format {header['format']!r}, this version reads {FORMAT!r}")
+        if header["format"] not in FORMATS.values():
+            known = " and ".join(map(repr, FORMATS.values()))
+            raise ValueError(f"format {header['format']!r}, this version reads {known}")
         names = set(file.keys())
-        if names - {"groups"} != set(DTYPES) - {"groups"}:
-            raise ValueError(f"arrays {sorted(names)}, expected {sorted(DTYPES)} (groups optional)")
+        if names - OPTIONAL != set(DTYPES) - OPTIONAL:
+            optional = " and ".join(sorted(OPTIONAL))
+            raise ValueError(f"arrays {sorted(names)}, expected {sorted(DTYPES)} ({optional} optional)")
+        if header["format"] != FORMATS["views" in names]:
+            raise ValueError(f"format {header['format']!r} with arrays {sorted(names)}")
         # In the order of DTYPES, which the digest goes by.
         return header, {name: file.get_tensor(name) for name in DTYPES if name in names}
 

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from noisylib.features.bank import FeatureBank
 
 SPLITS = ("train", "val", "test")
-DTYPES = {"features": np.float16, "labels": np.int64, "split": np.uint8, "groups": np.int64}
+DTYPES = {
+    "features": np.float16,
+    "labels": np.int64,
+    "split": np.uint8,
+    "groups": np.int64,
+    "views": np.float16,
+}
+OPTIONAL = {"groups", "views"}
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
@@ -23,6 +30,21 @@ def check_bank(bank: FeatureBank) -> None:
     _check_shapes(bank)
     _check_values(bank)
     _check_coverage(bank)
+
+
+def as_half(name: str, values: np.ndarray) -> np.ndarray:
+    """Return real `values` as float16, or raise BankError where a finite one is beyond its range."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiub":
+        raise BankError(f"{name} has dtype {values.dtype}; give real numbers.")
+    if values.dtype != np.float16:
+        largest = np.abs(values[np.isfinite(values)]).max(initial=0)
+        if largest > np.finfo(np.float16).max:
+            raise BankError(
+                f"{name} holds {largest:g}; float16 ends at 65504. Divide the features by a constant first."
+            )
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=np.float16)
 
 
 def as_integers(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
@@ -60,8 +82,20 @@ def _check_shapes(bank: FeatureBank) -> None:
     if bank.features.ndim != 2 or 0 in bank.features.shape:
         raise BankError(f"features has shape {bank.features.shape}; it must be (N, D) with N, D >= 1.")
     for name, array in bank.arrays().items():
-        if name != "features" and array.shape != (bank.n_samples,):
+        if name not in ("features", "views") and array.shape != (bank.n_samples,):
             raise BankError(f"{name} has shape {array.shape}; features has N={bank.n_samples} rows.")
+    if bank.views is not None:
+        _check_view_shape(bank.views.shape, len(bank.indices("train")), bank.n_features)
+
+
+def _check_view_shape(shape: tuple[int, ...], n_train: int, n_features: int) -> None:
+    if n_train == 0:
+        raise BankError("views are of training samples, and the train split is empty: give no views.")
+    if shape[1:] != (n_train, n_features) or shape[0] < 2:
+        raise BankError(
+            f"views has shape {shape}; it must be (V, {n_train}, {n_features}): V >= 2 versions of each of "
+            f"the {n_train} training samples, in their order, D={n_features} wide."
+        )
 
 
 def _check_values(bank: FeatureBank) -> None:
@@ -70,6 +104,12 @@ def _check_values(bank: FeatureBank) -> None:
         raise BankError(
             f"features is NaN or infinite in {bad.size} of {bank.n_samples} rows, first row {bad[0]}."
         )
+    for view, rows in enumerate(() if bank.views is None else bank.views):
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if bad.size:
+            raise BankError(
+                f"views[{view}] is NaN or infinite in {bad.size} of {len(rows)} rows, first row {bad[0]}."
+            )
     low, high = int(bank.labels.min()), int(bank.labels.max())
     if low < 0 or high >= bank.n_classes:
         wrong = low if low < 0 else high

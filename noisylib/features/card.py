@@ -169,9 +169,27 @@ def _sources(banks: Sequence[FeatureBank], bibliography: str) -> str:
             f"- Source: <{meta.source}>. Licence of images and features: {meta.licence}.",
             f"- Attribution: {attribution(bibliography, meta.citation)}",
             f"- {meta.notes} {bank.n_samples:,} of {official:,} images.",
-            f"- {DIFFERS.get(meta.dataset, SAME)}\n",
+            f"- {DIFFERS.get(meta.dataset, SAME)}",
+            *_views(bank),
+            "",
         ]
     return "\n".join(parts)
+
+
+def _views(bank: FeatureBank) -> list[str]:
+    if bank.views is None:
+        return []
+    text = f"- Also holds {len(bank.views)} augmented views of each training image"
+    recipe = bank.meta.preprocessing.get("view_recipe")
+    if recipe is None:
+        return [f"{text}."]
+    low, high = (f"{100 * share:g}" for share in recipe["crop_area"])
+    narrow, wide = (f"{ratio:g}" for ratio in recipe["crop_ratio"])
+    flip = f"{100 * recipe['horizontal_flip']:g}"
+    return [
+        f"{text}: random crops of {low} to {high} % of the area, {narrow} to {wide} times as wide as high, "
+        f"resized to the input; {flip} % are mirrored left to right."
+    ]
 
 
 def _provenance(banks: Sequence[FeatureBank]) -> str:

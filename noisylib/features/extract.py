@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +16,11 @@ from torch import Tensor
 
 from noisylib.devices import pick_device
 from noisylib.errors import NoisylibError, check_name
+from noisylib.features.augment import Augmentation, check_views
 from noisylib.features.backbones import Backbone, load_backbone
 from noisylib.features.bank import BankMeta, FeatureBank, bank_path
+from noisylib.features.bank_rules import SPLITS
+from noisylib.features.reading import read_batches
 from noisylib.features.shards import ShardFolder
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def extract_bank(
     pretrained: bool = True,
     name: str | None = None,
     out: str | Path | None = None,
+    views: int = 0,
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
     precision: Precision = "auto",
@@ -56,6 +57,8 @@ def extract_bank(
     pretrained : False extracts with seeded random weights, as a floor to compare with.
     name : what the bank calls its backbone, if not by its registry name (other weights, other name).
     out : bank file; by default ``<dataset>-<name>.safetensors`` in the folder of the banks.
+    views : augmented versions of each training image whose features the bank holds as well, 0 or >= 2;
+        what is done to them is in `noisylib.features.augment` and in the bank's record.
     batch_size : images per forward pass.
     device : "cpu", "cuda", ... or "auto", the GPU if there is one.
     precision : "bfloat16" or "float32" forward pass; "auto" takes bfloat16 where the processor has it.
@@ -72,7 +75,9 @@ def extract_bank(
     """
     from noisylib.data import dataset_info, load_images
 
-    dataset_info(dataset)  # a slip in the name is said before weights are looked for
+    # A slip is said before weights are looked for.
+    dataset_info(dataset)
+    check_views(views)
     device = str(pick_device(device))
     precision = resolve_precision(precision, device)
     network = load_backbone(backbone, weights, pretrained, device)
@@ -83,12 +88,14 @@ def extract_bank(
     command += ["--weights", Path(weights).name] if weights else []
     command += [] if pretrained else ["--random-weights"]
     command += ["--name", name] if name not in (backbone, f"{backbone}_random") else []
+    command += ["--views", str(views)] if views else []
     command += ["--batch-size", str(batch_size), "--precision", precision]
     return extract_features(
         images,
         network,
         out=out or bank_path(dataset, name),
         name=name,
+        views=views,
         batch_size=batch_size,
         precision=precision,
         resume=resume,
@@ -103,6 +110,7 @@ def extract_features(
     *,
     out: str | Path,
     name: str | None = None,
+    views: int = 0,
     batch_size: int = BATCH_SIZE,
     precision: Precision = "auto",
     resume: bool = True,
@@ -112,24 +120,21 @@ def extract_features(
 ) -> FeatureBank:
     """Return the features of any image set under a loaded backbone, after writing them to `out`.
 
-    Shards of about `shard_images` images are kept in ``<out>.partial/`` until the bank stands, so
-    a killed run loses at most one of them. Batches are cut at the same places in a resumed run,
-    and its bank is bit-equal to that of an uninterrupted one. Other arguments as in `extract_bank`.
+    Shards of about `shard_images` images, views counted, are kept in ``<out>.partial/`` until the
+    bank stands, so a killed run loses at most one of them. Batches are cut at the same places in a
+    resumed run, and its bank is bit-equal to that of an uninterrupted one. Plain features are the same
+    with and without views. Other arguments as in `extract_bank`.
     """
     if batch_size < 1:
         raise NoisylibError(f"batch_size={batch_size} must be at least 1.")
+    augmentation = Augmentation.of(images, backbone, views) if check_views(views) else None
     out = Path(out)
     precision = resolve_precision(precision, backbone.device.type)
     preprocessing = {**backbone.preprocessing, "precision": precision}
+    if augmentation:
+        preprocessing |= augmentation.recipe()
     name = name or backbone.info.name
-    fingerprint = {
-        "dataset": images.info.name,
-        "images": _images_digest(images),
-        "n_images": len(images),
-        "backbone": name,
-        "batch_size": batch_size,
-        "preprocessing": preprocessing,
-    }
+    fingerprint = _fingerprint(images, name, batch_size, preprocessing, views)
     meta = BankMeta(
         dataset=images.info.name,
         backbone=name,
@@ -140,12 +145,15 @@ def extract_features(
         source=images.info.url,
     )
     # Names, labels and splits that no bank may have are refused now, not after hours of extraction.
-    _bank(np.zeros((len(images), 1)), images, meta)
-    size = batch_size * max(1, shard_images // batch_size)
+    empty = {"features": np.zeros((len(images), 1))}
+    if augmentation:
+        empty["views"] = np.zeros((len(images), views, 1))
+    _bank(empty, images, meta)
+    size = batch_size * max(1, shard_images // (batch_size * (1 + views)))
     shards = ShardFolder(out, fingerprint, len(images), size, resume)
-    _fill(shards, images, backbone, batch_size, precision, progress)
+    _fill(shards, images, backbone, augmentation, batch_size, precision, progress)
     arrays = shards.collect()
-    bank = _bank(arrays["features"], images, replace(meta, notes=_describe_sizes(arrays["sizes"])))
+    bank = _bank(arrays, images, replace(meta, notes=_describe_sizes(arrays["sizes"])))
     bank.save(out)
     shards.remove()
     return bank
@@ -172,42 +180,11 @@ def forward(backbone: Backbone, pixels: Tensor, precision: Precision) -> np.ndar
     return features.float().cpu().numpy().astype(np.float16)
 
 
-def read_batches(
-    images: ImageSet, backbone: Backbone, batches: Sequence[range], workers: int | None = None
-) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Yield (pixels (B, 3, H, W) uint8, sizes (B, 2) int32) per batch, decoded by threads on every core.
-
-    Pillow lets go of the interpreter lock while it decodes and resizes, so threads are enough, and
-    nothing has to be copied between processes. A GPU gets its batches decoded ahead. On a CPU a batch is
-    decoded between two forward passes: beside one, it would hold up torch's threads at every step.
-    """
-    ahead_of_use = 0 if backbone.device.type == "cpu" else 2
-
-    def read(row: int) -> tuple[Tensor, tuple[int, int]]:
-        image = images.image(row)
-        return backbone.pixels(image), image.size
-
-    def batch(futures: list[Future[tuple[Tensor, tuple[int, int]]]]) -> tuple[Tensor, np.ndarray]:
-        pixels, sizes = zip(*(future.result() for future in futures), strict=True)
-        return torch.stack(pixels), np.array(sizes, dtype=np.int32)
-
-    ahead: deque[list[Future[tuple[Tensor, tuple[int, int]]]]] = deque()
-    pool = ThreadPoolExecutor(workers or os.cpu_count(), thread_name_prefix="decode")
-    try:
-        for rows in batches:
-            ahead.append([pool.submit(read, row) for row in rows])
-            if len(ahead) > ahead_of_use:
-                yield batch(ahead.popleft())
-        while ahead:
-            yield batch(ahead.popleft())
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _fill(
     shards: ShardFolder,
     images: ImageSet,
     backbone: Backbone,
+    augmentation: Augmentation | None,
     batch_size: int,
     precision: Precision,
     progress: bool,
@@ -217,31 +194,71 @@ def _fill(
     todo = shards.missing()
     rows = {start: range(start, min(start + shards.size, len(images))) for start in todo}
     batches = [part[i : i + batch_size] for part in rows.values() for i in range(0, len(part), batch_size)]
-    done = len(images) - sum(map(len, rows.values()))
+    training = images.split == SPLITS.index("train")
+    n_views = augmentation.n_views if augmentation else 0
+    work = 1 + n_views * training  # forward passes per image
     bar = tqdm(
-        total=len(images),
-        initial=done,
+        total=int(work.sum()),
+        initial=int(work.sum() - sum(work[part].sum() for part in rows.values())),
         desc=f"{images.info.name} {backbone.info.name}",
         unit="image",
         file=sys.stderr,
         disable=not progress,
     )
     # Closing the stream ends the decoding threads, also when a forward pass fails.
-    with bar, closing(read_batches(images, backbone, batches)) as stream:
+    with bar, closing(read_batches(images, backbone, batches, augmentation=augmentation)) as stream:
         for start, part in rows.items():
-            features, sizes = [], []
+            found: dict[str, list[np.ndarray]] = {"features": [], "views": [], "sizes": []}
             for _ in range(0, len(part), batch_size):
-                pixels, size = next(stream)
-                features.append(forward(backbone, pixels.to(backbone.device), precision))
-                sizes.append(size)
-                bar.update(len(size))
-            shards.write(start, {"features": np.concatenate(features), "sizes": np.concatenate(sizes)})
+                pixels, sizes = next(stream)
+                for kind, chunk in _chunks(pixels, len(sizes), batch_size):
+                    found[kind].append(forward(backbone, chunk.to(backbone.device), precision))
+                    bar.update(len(chunk))
+                found["sizes"].append(sizes)
+            arrays = {kind: np.concatenate(parts) for kind, parts in found.items() if parts}
+            if augmentation:
+                arrays["views"] = _spread(arrays.get("views"), training[part], n_views, backbone.n_features)
+            shards.write(start, arrays)
 
 
-def _bank(features: np.ndarray, images: ImageSet, meta: BankMeta) -> FeatureBank:
+def _chunks(pixels: Tensor, n_plain: int, batch_size: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield the parts of a batch that go through the network at once: plain ones exactly as without views."""
+    yield "features", pixels[:n_plain]
+    for start in range(n_plain, len(pixels), batch_size):
+        yield "views", pixels[start : start + batch_size]
+
+
+def _spread(views: np.ndarray | None, training: np.ndarray, n_views: int, n_features: int) -> np.ndarray:
+    """Return (B, V, D) with zeros outside the training split: an array of a shard has a row per image."""
+    spread = np.zeros((len(training), n_views, n_features), dtype=np.float16)
+    if views is not None:
+        spread[training] = views.reshape(-1, n_views, n_features)
+    return spread
+
+
+def _bank(arrays: dict[str, np.ndarray], images: ImageSet, meta: BankMeta) -> FeatureBank:
+    views = arrays.get("views")
+    if views is not None:
+        views = views[images.split == SPLITS.index("train")].swapaxes(0, 1)  # (V, N_train, D)
     return FeatureBank.from_arrays(
-        features, images.labels, images.split, images.info.classes, meta, images.groups
+        arrays["features"], images.labels, images.split, images.info.classes, meta, images.groups, views
     )
+
+
+def _fingerprint(
+    images: ImageSet, name: str, batch_size: int, preprocessing: dict[str, Any], views: int
+) -> dict[str, Any]:
+    fingerprint = {
+        "dataset": images.info.name,
+        "images": _images_digest(images),
+        "n_images": len(images),
+        "backbone": name,
+        "batch_size": batch_size,
+        "preprocessing": preprocessing,
+    }
+    if views:  # without them, the split changes no number
+        fingerprint["split"] = hashlib.sha256(images.split.tobytes()).hexdigest()
+    return fingerprint
 
 
 def _autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from noisylib.errors import BankError, MissingDataError, UnknownNameError, WriteError
@@ -36,9 +37,18 @@ def arrays(**changes):
     return {**fields, **changes}
 
 
+# Three versions of the four training samples.
+VIEWS = np.arange(24, dtype=np.float16).reshape(3, 4, 2)
+
+
 @pytest.fixture
 def bank() -> FeatureBank:
     return FeatureBank(**arrays())
+
+
+@pytest.fixture
+def viewed() -> FeatureBank:
+    return FeatureBank(**arrays(views=VIEWS))
 
 
 def test_parts_are_float32_rows_of_their_split(bank):
@@ -58,13 +68,25 @@ def test_parts_do_not_share_memory_with_the_bank(bank):
     assert bank.labels.min() == 0
 
 
-def test_round_trip_keeps_every_bit(bank, tmp_path):
+def test_views_are_a_fresh_float32_array_or_none(bank, viewed):
+    views = viewed.training_views()
+    assert views.dtype == np.float32
+    assert views.tolist() == VIEWS.tolist()
+    views[:] = -1
+    assert viewed.views.min() == 0
+    assert bank.training_views() is None
+
+
+@pytest.mark.parametrize("views", [None, VIEWS])
+def test_round_trip_keeps_every_bit(tmp_path, views):
+    bank = FeatureBank(**arrays(views=views))
     path = tmp_path / "made-tiny.safetensors"
     bank.save(path)
     again = FeatureBank.load(path)
     for name, array in bank.arrays().items():
         assert again.arrays()[name].dtype == array.dtype
         assert again.arrays()[name].tobytes() == array.tobytes()
+    assert list(again.arrays()) == list(bank.arrays())
     assert again.class_names == bank.class_names
     assert again.meta == bank.meta
     assert again.checksum == bank.checksum
@@ -92,10 +114,18 @@ def test_equal_banks_are_equal_files(bank, tmp_path):
         ({"labels": np.array([1, 0, 0, 1, 0, 1, 0, 1])}, False),
         ({"split": np.array([0, 0, 0, 0, 1, 0, 2, 2], dtype=np.uint8)}, False),
         ({"groups": None}, False),
+        ({"views": None}, True),
+        ({"views": VIEWS}, False),
     ],
 )
 def test_checksum_follows_the_content_not_the_notes(bank, changes, same):
     assert (FeatureBank(**arrays(**changes)).checksum == bank.checksum) is same
+
+
+def test_checksum_follows_the_views(viewed):
+    assert FeatureBank(**arrays(views=VIEWS.copy())).checksum == viewed.checksum
+    assert FeatureBank(**arrays(views=VIEWS[::-1].copy())).checksum != viewed.checksum
+    assert FeatureBank(**arrays(views=VIEWS[:2])).checksum != viewed.checksum
 
 
 def test_from_arrays_casts_what_fits():
@@ -105,8 +135,10 @@ def test_from_arrays_casts_what_fits():
         split=np.array([0, 0, 2, 2]),
         class_names=["a", "b"],
         meta=META,
+        views=VIEWS[:, :2].astype(np.float64),
     )
-    assert bank.features.dtype == np.float16
+    assert bank.features.dtype == bank.views.dtype == np.float16
+    assert bank.views.tolist() == VIEWS[:, :2].tolist()
     assert bank.features[3, 1] == np.float16(1)
     assert bank.split.dtype == np.uint8
 
@@ -137,6 +169,19 @@ def with_value(name, position, value, **kwargs):
         ({"labels": np.zeros(8, np.int32)}, r"labels has dtype int32; a bank holds int64"),
         ({"features": [[1.0]]}, r"features has dtype list"),
         ({"meta": dataclasses.replace(META, dataset="a-b")}, r"dataset='a-b'"),
+        ({"views": VIEWS[:1]}, r"views has shape \(1, 4, 2\); it must be \(V, 4, 2\): V >= 2"),
+        ({"views": VIEWS[:, :3]}, r"views has shape \(3, 3, 2\).* each of the 4 training samples"),
+        ({"views": VIEWS[..., :1]}, r"views has shape \(3, 4, 1\).* D=2 wide"),
+        ({"views": VIEWS[0]}, r"views has shape \(4, 2\)"),
+        ({"views": VIEWS[0, 0, :1].reshape(())}, r"views has shape \(\)"),
+        ({"views": VIEWS.astype(np.float32)}, r"views has dtype float32; a bank holds float16"),
+        ({"views": VIEWS.tolist()}, r"views has dtype list"),
+        ({"views": np.where(VIEWS == 13, np.nan, VIEWS)}, r"views\[1\] is NaN .* 1 of 4 rows, first row 2"),
+        (
+            {"views": np.where(VIEWS < 4, np.float16(np.inf), VIEWS)},
+            r"views\[0\] .* 2 of 4 rows, first row 0",
+        ),
+        ({"views": VIEWS, "split": np.repeat([1, 2], 4).astype(np.uint8)}, r"train split is empty"),
     ],
 )
 def test_bad_content_is_refused(changes, words):
@@ -152,6 +197,8 @@ def test_bad_content_is_refused(changes, words):
         ({"features": np.array([["a"]])}, r"features has dtype <U1"),
         ({"labels": np.full(8, 0.5)}, r"labels has dtype float64; give integers"),
         ({"split": np.full(8, 256)}, r"split holds values from 256 to 256, beyond uint8"),
+        ({"views": np.full((2, 4, 2), -7e4)}, r"views holds 70000; float16 ends at 65504"),
+        ({"views": np.full((2, 4, 2), "a")}, r"views has dtype <U1; give real numbers"),
     ],
 )
 def test_from_arrays_refuses_what_a_cast_would_change(changes, words):
@@ -166,9 +213,10 @@ def test_a_split_may_be_empty_but_not_unknown():
         bank.part("tests")
 
 
-def test_every_damaged_byte_is_noticed(bank, tmp_path):
+@pytest.mark.parametrize("views", [None, VIEWS])
+def test_every_damaged_byte_is_noticed(tmp_path, views):
     path = tmp_path / "made-tiny.safetensors"
-    bank.save(path)
+    FeatureBank(**arrays(views=views)).save(path)
     whole = path.read_bytes()
     for position in range(len(whole)):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
@@ -229,8 +277,31 @@ def test_rules_hold_for_a_file_with_valid_checksum(tmp_path):
     with pytest.raises(BankError, match="altered or damaged"):
         FeatureBank.load(path)
     rewrite(path, tensors, format="noisylib-bank-9")
-    with pytest.raises(BankError, match="this version reads 'noisylib-bank-1'"):
+    with pytest.raises(BankError, match="this version reads 'noisylib-bank-1' and 'noisylib-bank-2'"):
         FeatureBank.load(path)
+
+
+def test_views_and_the_second_format_come_together(tmp_path):
+    path = tmp_path / "made-tiny.safetensors"
+    tensors = {name: arrays()[name] for name in ("features", "labels", "split", "groups")}
+    rewrite(path, {**tensors, "views": VIEWS}, format="noisylib-bank-2")
+    assert FeatureBank.load(path).views.tolist() == VIEWS.tolist()
+    rewrite(path, {**tensors, "views": VIEWS})
+    with pytest.raises(BankError, match=r"'noisylib-bank-1' with arrays .*'views'"):
+        FeatureBank.load(path)
+    rewrite(path, tensors, format="noisylib-bank-2")
+    with pytest.raises(
+        BankError, match=r"'noisylib-bank-2' with arrays \['features', 'groups', 'labels', 'split'\]"
+    ):
+        FeatureBank.load(path)
+
+
+def test_format_is_the_first_unless_there_are_views(bank, viewed, tmp_path):
+    for made, number in ((bank, 1), (viewed, 2)):
+        made.save(tmp_path / "a.safetensors")
+        with safe_open(tmp_path / "a.safetensors", framework="np") as file:
+            assert json.loads(file.metadata()["noisylib"])["format"] == f"noisylib-bank-{number}"
+            assert ("views" in file.keys()) is (number == 2)  # noqa: SIM118 - safetensors has no __contains__
 
 
 def test_failed_save_leaves_the_old_file(bank, tmp_path, monkeypatch):

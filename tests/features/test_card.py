@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,6 +101,20 @@ def test_card_says_where_pretraining_gains_nothing():
     bank = made_bank()
     assert "No gain from this backbone: BreastMNIST." in render(bank, random=probe(bank, auc=0.95))
     assert "No gain from this backbone" not in render(bank, random=probe(bank, auc=0.94))
+
+
+def test_card_says_which_banks_hold_views_and_how_they_were_made():
+    bank = made_bank()
+    assert "views" not in render(bank)
+    recipe = {"crop_area": [0.6, 1.0], "crop_ratio": [0.9, 1.1], "horizontal_flip": 0.5}
+    meta = replace(bank.meta, preprocessing={**bank.meta.preprocessing, "view_recipe": recipe})
+    views = np.zeros((4, 30, 4), dtype=np.float16)
+    line = "\n- Also holds 4 augmented views of each training image"
+    assert f"{line}.\n" in render(replace(bank, views=views))
+    assert (
+        f"{line}: random crops of 60 to 100 % of the area, 0.9 to 1.1 times as wide as high, "
+        "resized to the input; 50 % are mirrored left to right.\n"
+    ) in render(replace(bank, views=views, meta=meta))
 
 
 def test_attribution_reads_bibtex():

@@ -29,6 +29,13 @@ def test_bank_is_the_official_set_under_deit_tiny(dataset):
     assert bank.meta.preprocessing["weights_sha256"].startswith("b2e17235")
 
 
+@pytest.mark.parametrize("dataset", SHIPPED)
+def test_bank_is_written_again_as_it_was_read(dataset, root, tmp_path):
+    load_bank(dataset).save(tmp_path / "again.safetensors")
+    shipped = root / "data" / "banks" / f"{dataset}-deit_tiny.safetensors"
+    assert (tmp_path / "again.safetensors").read_bytes() == shipped.read_bytes()
+
+
 def test_ham10000_keeps_each_lesion_on_one_side():
     bank = load_bank("ham10000")
     assert len(np.unique(bank.groups)) == 7470
