@@ -26,6 +26,7 @@ from noisylib.recipe import Recipe
 from noisylib.study.config import RunSpec, StudyConfig, load_config
 from noisylib.study.store import ResultStore
 from noisylib.training import RunResults, train_bank
+from noisylib.validation import check_views
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +100,8 @@ def plan_study(
         if type(rule).check_labels is not Method.check_labels:  # found here, not hours later
             noise = _noise_of(runs, bank, config.reference_backbone, root)
             rule.check_labels(np.stack([labels.y_noisy for labels in noise]), bank.n_classes)
+        if bank.views is not None:
+            check_views(bank.views, rule)
         cost = _flops(rule, head, bank, config.recipe)
         for part in _split_by_seed(runs, max(rule.n_nets, 1), device):
             chunk_ids = tuple(ids[run] for run in part)

@@ -132,6 +132,21 @@ def test_labels_that_do_not_suffice_end_a_study_before_it_starts(tmp_path) -> No
     assert not list((tmp_path / "results").rglob("*.parquet"))
 
 
+def test_a_bank_with_too_few_views_ends_a_study_before_it_starts(tmp_path) -> None:
+    X, y = blobs(60, 3, 5)
+    split = np.r_[np.zeros(50, np.uint8), np.full(10, 2, np.uint8)]
+    views = np.repeat(X[None, :50], 2, axis=0)
+    bank = FeatureBank.from_arrays(X, y, split, ["a", "b", "c"], BankMeta("mine", "own"), views=views)
+    bank.save(tmp_path / "mine-own.safetensors")
+    grid = {"datasets": ["mine"], "backbones": ["own"], "recipe": {"epochs": 2, "score_epochs": 1}}
+    with pytest.raises(NoisylibError, match="views holds 2 versions of each sample, method 'unicon' needs 4"):
+        plan_study(parse_config({**_grid("ce", "unicon"), **grid}), tmp_path / "results", banks=tmp_path)
+    config = parse_config({**_grid("ce", "dividemix"), **grid})
+    run_study(plan_study(config, tmp_path / "results", banks=tmp_path), tmp_path / "results", banks=tmp_path)
+    table = collect(config, tmp_path / "results", banks=tmp_path)
+    assert list(table.views) == ["", "cached"]
+
+
 def test_noise_is_shared_by_methods_heads_and_training_seeds() -> None:
     bank = load_bank("breast_cancer", "raw")
     first = next(r for r in CONFIG.runs() if r.noise_rate == 0.3)
