@@ -87,7 +87,7 @@ def plan_study(
     config, root = load_config(config), None if banks is None else str(banks)
     loaded = config.load_banks(banks)
     store = ResultStore(config, results)
-    store.open(extend=extend, create=create)
+    store.open(extend=extend, create=False)
     done = store.done()
     ids = {run: run.run_id(loaded[run.dataset, run.backbone].checksum) for run in config.runs()}
     left = [run for run, run_id in ids.items() if run_id not in done]
@@ -106,6 +106,7 @@ def plan_study(
         for part in _split_by_seed(runs, max(rule.n_nets, 1), device):
             chunk_ids = tuple(ids[run] for run in part)
             chunks.append(Chunk(tuple(part), chunk_ids, cost * len(part), config.reference_backbone))
+    store.open(extend=extend, create=create)  # last: a study that cannot run leaves nothing behind
     return Plan(config, list(ids.values()), sorted(chunks, key=lambda chunk: -chunk.cost))
 
 
