@@ -69,7 +69,8 @@ def two_means(problems: Problems, half_range: Tensor) -> Tensor:
     threshold, before = total / n, n
     while True:
         count = torch.le(v, threshold + TIE * half_range, out=low).sum(1, keepdim=True)
-        # As many low values as before are the same values: settled problems only repeat themselves.
+        # As many low values as before are the same values. More of them raise both means, so the count only
+        # grows or only falls, and this ends; problems that have settled repeat themselves.
         if torch.equal(count, before):
             return m_step(problems, _sums(low, v, scratch))
         low_sum = torch.mul(low, v, out=scratch).sum(1, keepdim=True)

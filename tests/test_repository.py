@@ -207,10 +207,10 @@ def test_commands_of_the_prose_parse(root: Path) -> None:
 LAYERS = (
     ("cli", "listing", "citations"),
     ("book",),
-    ("study", "plots", "bankplots", "plotstyle", "comparison"),
+    ("study", "plots", "bankplots", "bedplots", "dynamicsplots", "plotstyle", "comparison"),
     ("training", "recorder", "layout", "validation", "analysis"),
     ("methods",),
-    ("heads", "networks", "noise", "mixtures", "neighbours", "confident"),
+    ("heads", "networks", "noise", "mixtures", "mixture_em", "neighbours", "confident"),
     ("features", "data.simulate"),  # makes feature banks, not images
     ("data",),
 )
