@@ -1,73 +1,78 @@
-"""Measure, print one table, write benchmarks/results/cpu.json (or cuda.json)."""
+"""Measure, print a table per part, and file the numbers in benchmarks/results/cpu.json (or cuda.json).
+
+The training core is measured unless --no-heads says otherwise, other parts when their flag is given. Parts
+that are not measured keep the numbers they have in the file, with the date and machine they were measured on.
+"""
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import json
-import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
-from benchmarks import heads
+from benchmarks import record
 from benchmarks.machine import machine_facts
-from benchmarks.workload import QUICK, Setting
 from noisylib.devices import pick_device
-from noisylib.files import write_aside
 
 RESULTS = Path(__file__).parent / "results"
+MORE = {
+    "extraction": "also measure feature extraction",
+    "methods": "also measure what every method costs beside cross entropy",
+    "mixtures": "also measure mixtures of many runs against a loop over scikit-learn",
+}
 
 
-def extraction_rates(device: torch.device, quick: bool) -> dict[str, object]:
-    """Return the extraction benchmark's rates on made images and random DeiT-Ti weights."""
-    from benchmarks.extraction import made_images, measure
-    from noisylib.features.backbones import load_backbone
-    from noisylib.features.extract import SHARD_IMAGES
-
-    backbone = load_backbone("deit_tiny", None, pretrained=False, device=device)
-    with tempfile.TemporaryDirectory() as folder:
-        if quick:
-            return measure(made_images(Path(folder), 8), backbone, batch_size=4, rounds=1)
-        return measure(made_images(Path(folder), SHARD_IMAGES), backbone)
-
-
-def main(arguments: list[str] | None = None) -> None:
+def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """Return the arguments and the parts to measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--quick", action="store_true", help="tiny sizes: shows that it runs, measures nothing"
     )
-    parser.add_argument("--extraction", action="store_true", help="also measure feature extraction")
-    parser.add_argument("--out", type=Path, help="where to write; --quick writes nothing without it")
+    parser.add_argument("--no-heads", action="store_true", help="leave out the training core")
+    for part, what in MORE.items():
+        parser.add_argument(f"--{part}", action="store_true", help=what)
+    parser.add_argument("--out", type=Path, help="where to file; --quick files nothing without it")
     args = parser.parse_args(arguments)
+    parts = [*(() if args.no_heads else ("heads",)), *(part for part in MORE if getattr(args, part))]
+    if not parts:
+        parser.error("nothing to measure: give a part, such as --methods, or leave out --no-heads.")
+    return args, parts
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure the parts asked for, one after the other; each is on file before the next begins."""
+    args, parts = parse(arguments)
     torch.set_num_threads(1)  # as in a study, where each process has one; extraction sets its own
     device = pick_device(args.device)
-    machine, started = machine_facts(device), time.perf_counter()
-    results = heads.measure(QUICK if args.quick else Setting(), device)
-    if args.extraction:
-        results |= extraction_rates(device, args.quick)
-    results |= {
-        "machine": machine,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
+    out = args.out or (None if args.quick else RESULTS / f"{device.type}.json")
+    try:
+        results = record.read(out) if out is not None else {}
+    except ValueError as error:  # better now than after minutes of measuring
+        raise SystemExit(str(error)) from None
+    machine = machine_facts(device)
     name = machine.get("gpu", machine["cpu"])
     print(f"{name}, {machine['cores']} cores, 1 torch thread a process, torch {machine['torch']}")
-    print(heads.table(results))
-    if args.extraction:
-        keys = ("images_per_s", "fraction_of_forward", "forward_images_per_s", "setting")
-        rate, fraction, bare, setting = (results[f"extraction.{key}"] for key in keys)
-        print(
-            f"extraction: {rate:.1f} images/s, {100 * fraction:.0f} % of the bare forward pass "
-            f"({bare:.1f} images/s), {setting['torch_threads']} torch threads"
-        )
-    out = args.out or (None if args.quick else RESULTS / f"{device.type}.json")
+    for part in parts:
+        started = time.perf_counter()
+        module = import_module(f"benchmarks.{part}")  # only now: a part may need packages others do not
+        numbers = module.run(args.quick, device)
+        facts = {
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "seconds": round(time.perf_counter() - started, 1),
+            "quick": args.quick,
+            "machine": machine,
+        }
+        results = record.merge(results, part, numbers, facts)
+        print(f"\n{module.table(numbers)}")
+        if out is not None:
+            record.write(results, out)
     if out is not None:
-        with write_aside(out) as aside:
-            aside.write_text(json.dumps(results, indent=1) + "\n")
-        print(f"written to {out.name} in {results['seconds']} s")
+        print("", *record.kept_parts(results, parts), f"filed in {out.name}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -141,6 +141,25 @@ def measure(
     }
 
 
+def run(quick: bool, device: torch.device) -> dict[str, object]:
+    """Measure this part of ``python -m benchmarks``: made images, a DeiT-Ti of random weights."""
+    backbone = load_backbone("deit_tiny", None, pretrained=False, device=device)
+    with tempfile.TemporaryDirectory() as folder:
+        if quick:
+            return measure(made_images(Path(folder), 8), backbone, batch_size=4, rounds=1)
+        return measure(made_images(Path(folder), SHARD_IMAGES), backbone)
+
+
+def table(results: dict[str, object]) -> str:
+    """Return the measurements as text."""
+    keys = ("images_per_s", "fraction_of_forward", "forward_images_per_s", "setting")
+    rate, fraction, bare, setting = (results[f"extraction.{key}"] for key in keys)
+    return (
+        f"extraction: {rate:.1f} images/s, {100 * fraction:.0f} % of the bare forward pass "
+        f"({bare:.1f} images/s), {setting['torch_threads']} torch threads"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", nargs="?", default="ham10000")

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks import peers
 from benchmarks.processes import Workers
-from benchmarks.workload import Setting, TimedEpochs, Workload, clock
+from benchmarks.workload import QUICK, Setting, TimedEpochs, Workload, clock
 from noisylib.heads import HeadBank
 
 
@@ -109,6 +109,11 @@ def _gemm_case(n: int, device: torch.device) -> Case:
         return clock(device) - start
 
     return Case(f"product of {n} x {n}", products, run)
+
+
+def run(quick: bool, device: torch.device) -> dict[str, object]:
+    """Measure this part of ``python -m benchmarks``."""
+    return measure(QUICK if quick else Setting(), device)
 
 
 def measure(setting: Setting, device: torch.device) -> dict[str, object]:

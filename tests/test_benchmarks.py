@@ -187,8 +187,97 @@ def test_quick_run_writes_every_key(root: Path, tmp_path: Path) -> None:
         assert 0 < row["min"] <= row["median"] <= row["max"], name
         assert len(row["all"]) == results["heads.setting"]["repeats"]
         assert row["title"] in shown
-    assert results["machine"]["torch"] == torch.__version__
-    assert results["machine"]["torch_threads"] == 1
-    assert {"cpu", "cores"} <= set(results["machine"])
-    assert len(results["date"]) == len("2025-01-31")
-    assert not {"host", "hostname", "node"} & set(results["machine"])
+    assert list(results["measured"]) == ["heads"]
+    facts = results["measured"]["heads"]
+    assert facts["quick"] is True
+    assert facts["seconds"] > 0
+    assert facts["machine"]["torch"] == torch.__version__
+    assert facts["machine"]["torch_threads"] == 1
+    assert {"cpu", "cores"} <= set(facts["machine"])
+    assert len(facts["date"]) == len("2025-01-31")
+    assert not {"host", "hostname", "node"} & set(facts["machine"])
+
+
+OLD = {
+    "heads.speedup_tight": 3.0,
+    "mixtures.of_an_older_version": 1.0,
+    "measured": {
+        "heads": {"date": "2025-01-31", "machine": {"cpu": "another"}},
+        "mixtures": {"date": "2025-01-31", "machine": {"cpu": "another"}},
+    },
+}
+
+
+def test_a_part_that_is_not_measured_keeps_its_numbers_and_their_date(
+    load, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "cpu.json"
+    out.write_text(json.dumps(OLD))
+    load("__main__").main(
+        ["--quick", "--no-heads", "--mixtures", "--methods", "--device", "cpu", "--out", str(out)]
+    )
+    results = json.loads(out.read_text())
+    assert results["heads.speedup_tight"] == 3.0
+    assert results["measured"]["heads"] == OLD["measured"]["heads"]
+    assert "mixtures.of_an_older_version" not in results
+    assert {"methods.costs", "mixtures.speedup"} <= set(results)
+    for part in ("methods", "mixtures"):
+        assert results["measured"][part]["machine"]["torch"] == torch.__version__
+    shown = capsys.readouterr().out
+    assert "kept from 2025-01-31, another: heads" in shown
+    assert "kept from 2025-01-31, another: mixtures" not in shown
+    assert load("methods").table(results) in shown
+    assert load("mixtures").table(results) in shown
+
+
+def test_parts_on_file_before_a_later_one_fails(load, tmp_path: Path, monkeypatch) -> None:
+    main, out = load("__main__"), tmp_path / "cpu.json"
+
+    def fails(quick: bool, device: torch.device) -> dict:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(load("methods"), "run", lambda quick, device: {"methods.made": 1})
+    monkeypatch.setattr(load("methods"), "table", lambda numbers: "a table")
+    monkeypatch.setattr(load("mixtures"), "run", fails)
+    with pytest.raises(RuntimeError, match="broken"):
+        main.main(["--no-heads", "--methods", "--mixtures", "--device", "cpu", "--out", str(out)])
+    results = json.loads(out.read_text())
+    assert results["methods.made"] == 1
+    assert list(results["measured"]) == ["methods"]
+    assert results["measured"]["methods"]["quick"] is False
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[1]", '{"heads.made": 1}', '{"heads.made": 1, "measured": {}}', '{"measured": 3}']
+)
+def test_a_file_that_is_no_record_stops_before_measuring(
+    content: str, load, tmp_path: Path, monkeypatch
+) -> None:
+    out = tmp_path / "other.json"
+    out.write_text(content)
+    monkeypatch.setattr(load("heads"), "run", lambda quick, device: pytest.fail("measured"))
+    with pytest.raises(SystemExit, match=r"other\.json is not a record"):
+        load("__main__").main(["--device", "cpu", "--out", str(out)])
+    assert out.read_text() == content
+
+
+def test_which_parts_are_measured(load, capsys: pytest.CaptureFixture) -> None:
+    parse = load("__main__").parse
+    assert parse([])[1] == ["heads"]
+    assert parse(["--mixtures", "--extraction"])[1] == ["heads", "extraction", "mixtures"]
+    assert parse(["--no-heads", "--methods"])[1] == ["methods"]
+    with pytest.raises(SystemExit):
+        parse(["--no-heads"])
+    assert "give a part" in capsys.readouterr().err
+
+
+def test_a_part_files_only_its_own_keys(load) -> None:
+    with pytest.raises(ValueError, match=r"heads\.b"):
+        load("record").merge({}, "methods", {"methods.a": 1, "heads.b": 2}, {})
+
+
+def test_the_filed_numbers_are_no_quick_ones(root: Path, load) -> None:
+    for path in (root / "benchmarks" / "results").glob("*.json"):
+        measured = load("record").read(path)["measured"]
+        assert measured
+        assert not any(facts["quick"] for facts in measured.values())

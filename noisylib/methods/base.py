@@ -40,7 +40,7 @@ class Method:
     keeps_state : whether it remembers something about each sample.
     n_views : augmented versions of each sample that a step needs.
     own_batches : whether a run's batches depend on its labels, so that runs share none.
-    step_cost : arithmetic of a step per network, relative to a step of cross entropy.
+    step_cost : time of a step per network, relative to cross entropy, as benchmarks/ measure it.
     """
 
     name: ClassVar[str]

@@ -40,6 +40,7 @@ class RCALHead(Method):
     title: ClassVar[str] = "RCAL-head"
     citation: ClassVar[str] = "zhang2023rcal"
     own_batches: ClassVar[bool] = True
+    step_cost: ClassVar[float] = 3.0
     neighbours: int = hyper(20, "neighbours of the outlier factor", _OURS, low=1, high=1000, whole=True)
     heads: int = hyper(3, "large classes that a small one borrows from", _OURS, low=1, high=1000, whole=True)
     mix: float = hyper(0.5, "share of the borrowed statistics", _OURS, low=0, high=1)
