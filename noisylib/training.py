@@ -249,7 +249,9 @@ def _standardised(
     """Return X, X_test and the cached views, z-scored with the mean and deviation of X."""
     arrays = (inputs.X, inputs.X_test, inputs.views)
     X, X_test, views = (
-        None if a is None else torch.as_tensor(np.asarray(a, dtype=np.float64)) for a in arrays
+        # A copy, because torch warns of arrays that are read-only, such as memory maps.
+        None if a is None else torch.as_tensor(np.array(a, dtype=np.float64))
+        for a in arrays
     )
     if standardise:
         mean, std = X.mean(0), X.std(0, correction=0)

@@ -15,7 +15,7 @@ from noisylib.noise import NOISE_TYPES, check_labels
 def check_features(X: np.ndarray, argument: str) -> np.ndarray:
     """Return `X` if it is a finite (N, D) array of numbers, or raise."""
     X = np.asarray(X)
-    if X.ndim != 2 or 0 in X.shape or not np.issubdtype(X.dtype, np.number):
+    if X.ndim != 2 or 0 in X.shape or X.dtype.kind not in "iuf":
         raise NoisylibError(
             f"{argument} has shape {X.shape} and dtype {X.dtype}: numbers of shape (N, D) are needed."
         )
@@ -77,16 +77,18 @@ def check_bank_inputs(
         raise NoisylibError(
             f"X has {X.shape[1]} features and X_test {X_test.shape[1]}: use one backbone for both."
         )
-    if n_classes < 2:
-        raise NoisylibError(f"n_classes={n_classes}: a classifier needs at least 2 classes.")
+    if not isinstance(n_classes, int | np.integer) or n_classes < 2:
+        raise NoisylibError(f"n_classes={n_classes!r}: a classifier needs at least 2 classes.")
     y_noisy = np.atleast_2d(np.asarray(y_noisy))
+    if not len(y_noisy):
+        raise NoisylibError("y_noisy holds no run: labels of shape (N,) or (R, N) are needed.")
     for run, labels in enumerate(y_noisy):
         check_labels(labels, n_classes, f"y_noisy[{run}]")
     _check_length("y_noisy", y_noisy.shape[1], "X", len(X))
     _check_test_labels(y_test, n_classes, len(X_test))
     method.check_labels(y_noisy, n_classes)
     runs = len(y_noisy)
-    seeds = [0] * runs if seeds is None else [int(seed) for seed in seeds]
+    seeds = [0] * runs if seeds is None else _whole_numbers(seeds)
     _check_length("seeds", len(seeds), "y_noisy", runs)
     told = {"noise_rate": noise_rates, "noise_type": noise_types, "transition": transitions}
     for fact in method.told:
@@ -104,7 +106,7 @@ def check_bank_inputs(
         _rates(noise_rates, runs) if "noise_rate" in method.told else None,
         _asymmetric(noise_types, runs) if "noise_type" in method.told else None,
         _transitions(transitions, runs, n_classes) if "transition" in method.told else None,
-        _views(views, X, method.n_views) if method.n_views and views is not None else None,
+        _views(views, X, method) if method.n_views and views is not None else None,
     )
 
 
@@ -120,7 +122,7 @@ def _check_test_labels(y_test: np.ndarray, n_classes: int, samples: int) -> None
 
 
 def _rates(noise_rates: Sequence[float], runs: int) -> np.ndarray:
-    rates = np.atleast_1d(np.asarray(noise_rates, dtype=np.float64))
+    rates = np.atleast_1d(_numbers(noise_rates, "noise_rates"))
     _check_length("noise_rates", len(rates), "y_noisy", runs)
     if not ((rates >= 0) & (rates < 1)).all():
         raise NoisylibError(f"noise_rates={rates.tolist()}: fractions in [0, 1) are needed.")
@@ -137,7 +139,7 @@ def _asymmetric(noise_types: Sequence[str], runs: int) -> np.ndarray:
 
 
 def _transitions(transitions: np.ndarray, runs: int, n_classes: int) -> np.ndarray:
-    T = np.asarray(transitions, dtype=np.float64)
+    T = _numbers(transitions, "transitions")
     T = T[None] if T.ndim == 2 else T
     if T.shape != (runs, n_classes, n_classes):
         raise NoisylibError(
@@ -151,16 +153,41 @@ def _transitions(transitions: np.ndarray, runs: int, n_classes: int) -> np.ndarr
     return T
 
 
-def _views(views: np.ndarray, X: np.ndarray, needed: int) -> np.ndarray:
-    views = np.asarray(views)
-    if views.ndim != 3 or views.shape[1:] != X.shape or len(views) < needed:
+def check_views(views: np.ndarray, method: Method) -> None:
+    """Raise NoisylibError if there are fewer views (V, N, D) than a step of the method needs."""
+    if len(views) < method.n_views:
         raise NoisylibError(
-            f"views has shape {views.shape}: (V, {X.shape[0]}, {X.shape[1]}) with V of at least {needed} is "
-            "needed. Extract them with 'noisylib features extract --views', or pass none."
+            f"views holds {len(views)} versions of each sample, method {method.name!r} needs "
+            f"{method.n_views}. Extract the bank with 'noisylib features extract --views {method.n_views}', "
+            "or pass none."
         )
+
+
+def _views(views: np.ndarray, X: np.ndarray, method: Method) -> np.ndarray:
+    views = np.asarray(views)
+    if views.ndim != 3 or views.shape[1:] != X.shape or views.dtype.kind not in "iuf":
+        raise NoisylibError(
+            f"views has shape {views.shape} and dtype {views.dtype}: numbers of shape "
+            f"(V, {X.shape[0]}, {X.shape[1]}) are needed, in the order of X."
+        )
+    check_views(views, method)
     if not np.isfinite(views).all():
         raise NoisylibError("views has NaN or infinite values: extract them again.")
     return views
+
+
+def _whole_numbers(seeds: Sequence[int]) -> list[int]:
+    values = np.asarray(seeds)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise NoisylibError(f"seeds={seeds!r}: one whole number per run is needed.")
+    return values.tolist()
+
+
+def _numbers(values: object, argument: str) -> np.ndarray:
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise NoisylibError(f"{argument} is not an array of numbers: {error}") from None
 
 
 def _check_length(argument: str, length: int, other: str, expected: int) -> None:

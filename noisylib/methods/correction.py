@@ -91,7 +91,9 @@ class ForwardCorrection(OracleForwardCorrection):
         """Estimate T and keep its logarithm."""
         P = out_of_fold(training, self.folds, self.fold_epochs)
         T = estimate_transition(P, self.percentile)
-        return {"log_T": T.log().to(training.context.dtype), "T": T}
+        # An estimate of exactly zero would make the label it rules out impossible, and its loss infinite.
+        log_T = T.clamp(min=torch.finfo(T.dtype).tiny).log()
+        return {"log_T": log_T.to(training.context.dtype), "T": T}
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ def balanced_selection(d: Tensor, y: Tensor, n_classes: int, d_mu: float, filter
     """Return which samples (..., N) are labelled: per observed class, those of smallest `d`, by quota."""
     cut = d.mean(-1, keepdim=True)
     cut = torch.where(cut > d_mu, cut - (cut - d.amin(-1, keepdim=True)) / filter, cut)
-    quota = ((d < cut).sum(-1, keepdim=True) / n_classes + 1e-9).floor()
+    # Values that are all equal must not fall below their own mean by rounding.
+    quota = ((d < cut - 1e-12).sum(-1, keepdim=True) / n_classes + 1e-9).floor()
     order = d.argsort(dim=-1, stable=True)
     one_hot = torch.nn.functional.one_hot(y.gather(-1, order), n_classes)
     place = (one_hot.cumsum(-2) * one_hot).sum(-1)  # from 1, within the class
