@@ -46,8 +46,10 @@ def keep_mask(y: Tensor | np.ndarray, probabilities: Tensor | np.ndarray) -> Ten
 def _keep_run(labels: np.ndarray, P: np.ndarray) -> np.ndarray:
     if (labels == labels[0]).all():
         return np.ones(len(labels), dtype=bool)  # nothing to confuse it with; cleanlab refuses to look
-    cleanlab = require("cleanlab.filter", "cleaning")
     with warnings.catch_warnings():
+        # Its import of tqdm asks notebooks for widgets, which nobody needs here.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        cleanlab = require("cleanlab.filter", "cleaning")
         # A class of no or one sample cannot lose any, which is what is wanted here.
         warnings.filterwarnings("ignore", message="May not flag all label issues", category=UserWarning)
         return ~cleanlab.find_label_issues(labels, P, filter_by="prune_by_noise_rate", n_jobs=1)

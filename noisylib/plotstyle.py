@@ -23,9 +23,11 @@ COLOURS = (
     "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
     "#56b4e9", "#ca9161", "#949494", "#fbafe4", "#ece133",
 )  # fmt: skip
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")
+# The first eight are those of the ranked methods.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 INK, PAPER, FAINT = "#1f2328", "#ffffff", "#d9dee3"
+EDGE = {"markeredgecolor": INK, "markeredgewidth": 0.5}  # a pale frame would swallow narrow markers
 STYLE = {
     "figure.dpi": 180,
     "figure.facecolor": PAPER,

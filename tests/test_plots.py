@@ -9,7 +9,7 @@ from _rows import study_rows
 
 from noisylib import bankplots, plots, plotstyle
 from noisylib.book import tables
-from noisylib.methods import METHODS
+from noisylib.methods import METHODS, RANKED
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
@@ -80,7 +80,7 @@ def test_curves_show_means_in_percent_with_a_style_per_method() -> None:
     assert len(looks) == 3
     assert [axis.get_title("left") for axis in figure.axes[:2]] == ["Symmetric noise", "Asymmetric noise"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["Cross entropy", "ELR", "Co-teaching†"]
+    assert legend == ["Cross entropy", "Co-teaching†", "ELR"]
 
 
 def test_a_method_keeps_its_style_whatever_is_drawn_with_it() -> None:
@@ -96,6 +96,16 @@ def test_styles_differ_in_colour_and_marker_for_many_methods() -> None:
     assert len(set(looks)) == 110
     first = [plotstyle.style_of(i).marker for i in range(10)]
     assert len(set(first)) == 10, "colour must not stand alone"
+
+
+def test_the_ranked_methods_differ_in_colour_and_in_marker() -> None:
+    styles = plotstyle.method_styles(RANKED)
+    assert len(RANKED) == 8
+    assert len({style.color for style in styles.values()}) == 8
+    assert len({style.marker for style in styles.values()}) == 8
+    assert plotstyle.method_styles(["cufit", "ce"])["cufit"] == styles["cufit"]
+    looks = {(style.color, style.marker) for style in plotstyle.method_styles(list(METHODS)).values()}
+    assert len(looks) == len(METHODS)
 
 
 def test_palette_is_seaborns_colour_blind_one() -> None:

@@ -13,6 +13,7 @@ from noisylib.book.parameters import (
     BenchmarkParameters,
     ClaimsParameters,
     DatasetsParameters,
+    DynamicsParameters,
     MethodsParameters,
     NoiseParameters,
     QuickstartParameters,
@@ -166,11 +167,19 @@ CHAPTERS: dict[str, Chapter] = {
         ),
         Chapter(
             "methods",
-            "The training methods",
+            "Eight methods on one page",
             "notebooks/methods.ipynb",
             MethodsParameters,
             (Page("methods"),),
             lambda p: [],
+        ),
+        Chapter(
+            "dynamics",
+            "Training dynamics: what is learned, and what is kept",
+            "notebooks/dynamics.ipynb",
+            DynamicsParameters,
+            (Page("dynamics"),),
+            lambda p: bank_files([p.dataset], p.backbone),
         ),
         Chapter(
             "benchmark",

@@ -65,8 +65,20 @@ def _heads() -> set[str]:
     return set(HEAD_KINDS)
 
 
+def _traced() -> set[str]:
+    """Return the methods whose epoch is one pass over the training samples."""
+    from noisylib.methods import METHODS
+
+    return {name for name, cls in METHODS.items() if cls().n_nets and not cls.own_batches}
+
+
 def _matrix_noise() -> set[str]:
     return {"symmetric", "pairflip", "asymmetric"}
+
+
+def _bed_heads() -> set[str]:
+    # The adapter normalises the features of a sample, and of two numbers that leaves only their order.
+    return {"linear", "mlp"}
 
 
 def _studies() -> set[str]:
@@ -174,11 +186,66 @@ class NoiseParameters:
 
 @dataclass(frozen=True)
 class MethodsParameters:
-    """Which methods the reference page lists."""
+    """The made classes on which the chapter on the methods trains each of them."""
 
-    methods: list[str] = field(
-        default_factory=list, metadata=rules("methods to list; empty means all", names=_methods)
+    priors: list[float] = field(
+        default_factory=lambda: [0.5, 0.3, 0.2],
+        metadata=rules("share of each class; they are scaled to sum to 1", low=0.02, high=1.0),
     )
+    separation: float = field(
+        default=3.5,
+        metadata=rules("distance between neighbouring classes in standard deviations", low=1.5, high=10.0),
+    )
+    noise_types: list[str] = field(
+        default_factory=lambda: ["asymmetric", "symmetric"],
+        metadata=rules("kinds of noise; the first one is drawn", names=_matrix_noise),
+    )
+    noise_rate: float = field(
+        default=0.4, metadata=rules("fraction of wrong training labels", low=0.0, high=1.0)
+    )
+    samples: int = field(default=300, metadata=rules("training points", low=60, high=5000))
+    head: str = field(default="mlp", metadata=rules("linear or mlp", names=_bed_heads))
+    epochs: int = field(default=60, metadata=rules("passes over the training points", low=1, high=1000))
+    seeds: list[int] = field(
+        default_factory=lambda: [0, 1, 2, 3, 4],
+        metadata=rules("one run per seed: noise, start and batch order; the first is drawn", low=0),
+    )
+
+    def __post_init__(self) -> None:
+        from noisylib.noise import check_rate
+
+        _not_empty(self, "noise_types", "seeds")
+        if not 2 <= len(self.priors) <= 8:
+            raise ConfigError(f"priors={self.priors} makes {len(self.priors)} classes: give 2 to 8 shares.")
+        for noise_type in self.noise_types:
+            check_rate(noise_type, self.noise_rate, len(self.priors))
+
+
+@dataclass(frozen=True)
+class DynamicsParameters(QuickstartParameters):
+    """What the chapter on training dynamics trains and watches."""
+
+    dataset: str = field(default="ham10000", metadata=rules("feature bank to train on", names=_datasets))
+    noise_type: str = field(
+        default="asymmetric", metadata=rules("symmetric, pairflip or asymmetric", names=_matrix_noise)
+    )
+    noise_rate: float = field(
+        default=0.4, metadata=rules("fraction of wrong training labels", low=0.0, high=1.0)
+    )
+    methods: list[str] = field(
+        default_factory=lambda: ["ce", "gce", "coteaching", "dividemix", "elr", "cufit"],
+        metadata=rules("methods to watch, of those whose epoch is one pass over all samples", names=_traced),
+    )
+    epochs: int = field(default=50, metadata=rules("passes over the training set", low=2, high=1000))
+    seeds: list[int] = field(
+        default_factory=lambda: [0],
+        metadata=rules("one run per seed: noise, start and batch order", low=0),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise_rate == 0:
+            raise ConfigError("noise_rate=0 leaves no wrong label to watch: give a rate above 0.")
 
 
 @dataclass(frozen=True)

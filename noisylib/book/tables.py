@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Markdown
 
+    from noisylib.methods import Method
+
 DAGGER, NBSP = "†", "\N{NO-BREAK SPACE}"
 CONDITION = ["dataset", "backbone", "head", "noise_type", "noise_rate"]
 
@@ -65,9 +67,7 @@ def method_titles(names: Sequence[str]) -> dict[str, str]:
     from noisylib.methods import METHODS
 
     known = {
-        name: cls.title + (DAGGER if cls().told else "")
-        for name, cls in METHODS.items()
-        if name in names
+        name: cls.title + (DAGGER if cls().told else "") for name, cls in METHODS.items() if name in names
     }
     return known | {name: name for name in names if name not in known}
 
@@ -210,7 +210,10 @@ def recall_frame(
 
 
 def hyperparameters_table(names: Sequence[str] = ()) -> pd.DataFrame:
-    """Return one row per hyper-parameter of each method: default, meaning and where it comes from."""
+    """Return one row per hyper-parameter of each method: default, meaning and where it comes from.
+
+    The title of a method stands in its first row only. A default of None is a rule the method documents.
+    """
     from dataclasses import fields
 
     import pandas as pd
@@ -219,43 +222,51 @@ def hyperparameters_table(names: Sequence[str] = ()) -> pd.DataFrame:
 
     records = [
         {
-            "Method": cls.title,
+            "Method": "" if i else cls.title,
             "Name": f"`{f.name}`",
             "Meaning": f.metadata["doc"],
-            "Default": "by rule" if f.default is None else f"{f.default:g}",
+            "Default": "by rule" if f.default is None else f"{f.default:.3g}",
             "Source of the default": f.metadata["source"],
         }
         for name, cls in METHODS.items()
         if not names or name in names
-        for f in fields(cls)
+        for i, f in enumerate(fields(cls))
     ]
     return pd.DataFrame(records)
 
 
 def methods_table(names: Sequence[str] = ()) -> pd.DataFrame:
-    """Return one row per method: what it keeps, needs and is told, with its citation."""
+    """Return one row per method: its networks, what it remembers, needs and is told, and its citation."""
     import pandas as pd
 
-    from noisylib.methods import METHODS
+    from noisylib.methods import METHODS, TOLD
 
-    def yes(flag: bool) -> str:
-        return "yes" if flag else "no"
-
-    records = [
-        {
-            "Method": cls.title,
-            "Key": f"`{name}`",
-            "Source": f"{{cite:p}}`{cls.citation}`",
-            "Ranked": yes(cls.ranked),
-            "Networks": " + ".join(f"{n} {kind}" for kind, n in cls().head_kinds("head")) or "none",
-            "State per sample": yes(cls.keeps_state),
-            "Views": cls.n_views or "no",
-            "Told": ", ".join(fact.replace("_", " ") for fact in cls().told) or "nothing",
-        }
-        for name, cls in METHODS.items()
-        if not names or name in names
-    ]
+    records = []
+    for name, cls in METHODS.items():
+        if names and name not in names:
+            continue
+        method = cls()
+        records.append(
+            {
+                "Method": cls.title,
+                "Key": f"`{name}`",
+                "Source": f"{{cite:p}}`{cls.citation}`",
+                "Networks": networks(method),
+                "Is told": ", ".join(TOLD[fact].removeprefix("the ") for fact in method.told) or "nothing",
+                "Remembers samples": "yes" if method.keeps_state else "no",
+                "Views": method.n_views or "none",
+            }
+        )
     return pd.DataFrame(records)
+
+
+def networks(method: Method) -> str:
+    """Return the networks of a method in words; a "head" is of the kind that a study asks for."""
+    kinds = [
+        f"{count}{NBSP}{'' if kind == 'head' else kind + ' '}head{'s' if count > 1 else ''}"
+        for kind, count in method.head_kinds("head")
+    ]
+    return " and ".join(kinds) or "none"
 
 
 def method_notes(names: Sequence[str]) -> Markdown:
@@ -269,7 +280,7 @@ def method_notes(names: Sequence[str]) -> Markdown:
     boxes = []
     for name in names:
         text = _escape(inspect.getdoc(METHODS[name]) or "")
-        boxes += [f":::{{admonition}} {METHODS[name].title}", ":class: note", "", text, ":::", ""]
+        boxes += [f":::{{admonition}} {METHODS[name].title}", ":class: note dropdown", "", text, ":::", ""]
     return Markdown("\n".join(boxes))
 
 

@@ -18,6 +18,7 @@ import torch
 
 import noisylib
 from noisylib.data.catalog import dataset_info
+from noisylib.errors import NoisylibError
 from noisylib.features.bank import FeatureBank, load_bank
 from noisylib.heads import HeadBank
 from noisylib.methods import Method
@@ -278,8 +279,14 @@ def run_study(
     plan : from `plan_study`.
     jobs : worker processes, one torch thread each. 1 trains in this process.
     on_chunk : called with each finished chunk and the seconds since the start.
+
+    Raises
+    ------
+    NoisylibError
+        A worker process was killed from outside. WriteError if a chunk cannot be written.
     """
     import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     store = ResultStore(plan.config, results)
     if not plan.chunks:
@@ -291,10 +298,16 @@ def run_study(
         work = (joblib.delayed(_work)(i, chunk, banks, device) for i, chunk in enumerate(plan.chunks))
         with joblib.parallel_config("loky" if jobs > 1 else "sequential", inner_max_num_threads=None):
             done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
-            for i, rows in done:
-                store.add([{"study": plan.config.name, **row} for row in rows])
-                if on_chunk is not None:
-                    on_chunk(plan.chunks[i], time.perf_counter() - started)
+            try:
+                for i, rows in done:
+                    store.add([{"study": plan.config.name, **row} for row in rows])
+                    if on_chunk is not None:
+                        on_chunk(plan.chunks[i], time.perf_counter() - started)
+            except TerminatedWorkerError as error:
+                raise NoisylibError(
+                    "a worker process was killed, most often because memory ran out. Finished chunks are "
+                    f"safe: run the same command again, with fewer --jobs than {jobs}."
+                ) from error
 
 
 def _work(position: int, chunk: Chunk, banks: str | None, device: str) -> tuple[int, list[dict[str, Any]]]:

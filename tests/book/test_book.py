@@ -221,6 +221,29 @@ def test_real_chapters_check_names_rates_and_lists() -> None:
         book.check("noise", class_map="majorty")
 
 
+def test_the_bed_has_two_to_eight_classes_and_no_adapter() -> None:
+    with pytest.raises(ConfigError, match="makes 1 classes: give 2 to 8 shares"):
+        book.check("methods", priors=[1.0])
+    with pytest.raises(ConfigError, match=r"priors\[1\]=0.0 must be in"):
+        book.check("methods", priors=[1.0, 0.0])
+    with pytest.raises(UnknownNameError, match="head='adapter' is unknown"):
+        book.check("methods", head="adapter")
+    # Asymmetric noise takes a class for one other, so a half is the end for any number of classes.
+    with pytest.raises(NoisylibError, match=r"noise_rate=0.5 is outside \[0, 0.5\)"):
+        book.check("methods", noise_rate=0.5)
+    assert book.check("methods", noise_types=["symmetric"], noise_rate=0.5).noise_rate == 0.5
+
+
+def test_dynamics_needs_wrong_labels_and_methods_that_pass_over_the_samples() -> None:
+    with pytest.raises(ConfigError, match="noise_rate=0 leaves no wrong label"):
+        book.check("dynamics", noise_rate=0.0)
+    for name in ("turn", "rcal", "knn"):
+        with pytest.raises(UnknownNameError, match=f"methods.*{name}"):
+            book.check("dynamics", methods=[name])
+    with pytest.raises(ConfigError, match=r"seeds=.. is empty"):
+        book.check("dynamics", seeds=[])
+
+
 def test_every_page_of_the_book_has_valid_parameters_and_a_slug_of_its_own() -> None:
     slugs = [page.slug for chapter in CHAPTERS.values() for page in chapter.pages]
     assert len(set(slugs)) == len(slugs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,8 +38,8 @@ def test_summary_is_the_mean_and_sample_deviation_over_seeds() -> None:
 def test_results_table_is_in_percent_with_the_best_in_bold() -> None:
     table = tables.results_table(tables.summarise(study_rows()), "asymmetric")
     assert plain(table.columns) == ["Method", "0 %", "20 %", "40 %"]
-    assert list(table["Method"]) == ["Cross entropy", "ELR", "Co-teaching†"]
-    assert column(table, "40 %") == ["**51.0 ± 1.0**", "41.0 ± 1.0", "31.0 ± 1.0"]
+    assert list(table["Method"]) == ["Cross entropy", "Co-teaching†", "ELR"]
+    assert column(table, "40 %") == ["**51.0 ± 1.0**", "31.0 ± 1.0", "41.0 ± 1.0"]
 
 
 def test_fewest_dead_classes_are_best_and_nobody_is_when_all_are_equal() -> None:
@@ -45,7 +47,7 @@ def test_fewest_dead_classes_are_best_and_nobody_is_when_all_are_equal() -> None
     hard = (rows["noise_rate"] == 0.4) & (rows["noise_type"] == "asymmetric")
     rows.loc[hard & (rows["method"] != "elr"), "dead_classes"] = 2
     table = tables.results_table(tables.summarise(rows), "asymmetric", "dead_classes", scale=1)
-    assert column(table, "40 %") == ["2.0 ± 0.0", "**0.0 ± 0.0**", "2.0 ± 0.0"]
+    assert column(table, "40 %") == ["2.0 ± 0.0", "2.0 ± 0.0", "**0.0 ± 0.0**"]
     assert column(table, "0 %") == ["0.0 ± 0.0"] * 3
 
 
@@ -85,7 +87,7 @@ def test_titles_follow_the_registry_and_mark_methods_that_are_told_the_rate() ->
 
 def test_recall_frame_averages_over_seeds() -> None:
     frame = tables.recall_frame(study_rows(), "asymmetric", 0.4, list("abcd"))
-    assert list(frame.index) == ["Cross entropy", "ELR", "Co-teaching†"]
+    assert list(frame.index) == ["Cross entropy", "Co-teaching†", "ELR"]
     assert frame.loc["ELR"].to_numpy() == pytest.approx(np.full(4, 0.9 - 0.4 - 0.1 + 0.01))
 
 
@@ -114,13 +116,31 @@ def test_documentation_is_escaped_outside_of_code() -> None:
 
 
 def test_registry_tables_have_a_row_for_everything() -> None:
-    assert list(tables.methods_table()["Key"]) == [f"`{name}`" for name in METHODS]
-    hyper = tables.hyperparameters_table(["elr"])
-    assert list(hyper["Name"]) == ["`lam`", "`beta`"]
-    assert list(hyper["Default"]) == ["3", "0.7"]
-    boxes = tables.method_notes(["elr", "ce"]).data
-    assert boxes.count(":::{admonition}") == 2
+    table = tables.methods_table()
+    assert list(table["Key"]) == [f"`{name}`" for name in METHODS]
+    rows = {key: plain(row) for key, row in zip(METHODS, table.to_numpy(), strict=True)}
+    assert rows["cufit"][3:] == ["1 linear head and 2 heads", "nothing", "no", "none"]
+    assert rows["dividemix"][3:] == ["2 heads", "noise rate, type of the noise", "yes", "2"]
+    assert rows["knn"][3:] == ["none", "nothing", "no", "none"]
+    assert list(tables.methods_table(["elr"])["Source"]) == ["{cite:p}`liu2020elr`"]
     assert "`epochs`" in set(tables.recipe_table()["Setting"])
+
+
+def test_hyper_parameters_are_listed_under_their_method() -> None:
+    hyper = tables.hyperparameters_table(["elr", "gce"])
+    assert list(hyper["Method"]) == ["Generalised cross entropy", "ELR", ""]
+    assert list(hyper["Name"]) == ["`q`", "`lam`", "`beta`"]
+    assert list(hyper["Default"]) == ["0.7", "3", "0.7"]
+    defaults = tables.hyperparameters_table(["dividemix", "tgce"]).set_index("Name")["Default"]
+    assert defaults["`unlabelled_weight`"] == "by rule"
+    assert defaults["`start_at`"] == "0.333"
+    assert len(tables.hyperparameters_table()) == sum(len(fields(cls)) for cls in METHODS.values())
+
+
+def test_documentation_of_the_methods_is_folded() -> None:
+    boxes = tables.method_notes(["elr", "ce"]).data
+    assert boxes.count(":::{admonition}") == boxes.count(":class: note dropdown") == 2
+    assert boxes.index("ELR") < boxes.index("Cross entropy")
 
 
 def test_notes_leave_out_banks_without_any() -> None:

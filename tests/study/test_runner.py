@@ -209,6 +209,25 @@ def test_processes_and_one_process_agree(tmp_path) -> None:
     assert_frame_equal(untimed(collect(CONFIG, tmp_path / "one")), untimed(collect(CONFIG, tmp_path / "two")))
 
 
+def test_a_worker_that_was_killed_is_named_and_finished_chunks_stay(tmp_path, monkeypatch) -> None:
+    import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    def one_then_dead(*_, **__):
+        def parallel(work):
+            function, arguments, more = next(iter(work))
+            yield function(*arguments, **more)
+            raise TerminatedWorkerError("exit codes {SIGKILL(-9)}")
+
+        return parallel
+
+    monkeypatch.setattr(joblib, "Parallel", one_then_dead)
+    with pytest.raises(NoisylibError, match="fewer --jobs than 2"):
+        run_study(plan_study(CONFIG, tmp_path), tmp_path, jobs=2)
+    monkeypatch.undo()
+    assert plan_study(CONFIG, tmp_path).missing == 8
+
+
 def test_kill_in_the_middle_of_a_chunk_loses_only_that_chunk(tmp_path) -> None:
     """SIGKILL while the second chunk trains; the next run does that chunk and no other."""
     run(tmp_path / "whole")
