@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from noisylib.data.catalog import DATASETS
-from noisylib.noise import inject, told
+from noisylib.noise import NoisyLabels, inject, told
 from noisylib.recipe import Recipe
 from noisylib.training import train_bank
 
@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from noisylib.features import FeatureBank
+
+
+def noisy_labels(
+    bank: FeatureBank,
+    noise_type: str,
+    noise_rate: float,
+    seeds: Sequence[int],
+    class_map: Mapping[int, int] | None = None,
+) -> list[NoisyLabels]:
+    """Return the training labels of a bank with noise, once per seed.
+
+    Parameters
+    ----------
+    noise_type, noise_rate, class_map : as `noisylib.noise.inject`, on the training split only; the
+        default map of a catalogued data set is its own.
+    """
+    dataset = bank.meta.dataset
+    if noise_type == "asymmetric" and class_map is None and dataset in DATASETS:
+        class_map = DATASETS[dataset].map_indices(classes=bank.class_names)
+    y, condition = bank.part("train")[1], (noise_type, noise_rate)
+    return [
+        inject(y, *condition, n_classes=bank.n_classes, seed=seed, dataset=dataset, class_map=class_map)
+        for seed in seeds
+    ]
 
 
 def compare_methods(
@@ -37,8 +61,7 @@ def compare_methods(
 
     Parameters
     ----------
-    noise_type, noise_rate, class_map : as `noisylib.noise.inject`, on the training split only; the
-        default map of a catalogued data set is its own.
+    noise_type, noise_rate, class_map : as `noisy_labels`.
     recipe : optimisation settings; the default is that of `train_bank`.
 
     Raises
@@ -48,22 +71,8 @@ def compare_methods(
     """
     import pandas as pd
 
-    dataset = bank.meta.dataset
-    if noise_type == "asymmetric" and class_map is None and dataset in DATASETS:
-        class_map = DATASETS[dataset].map_indices(classes=bank.class_names)
-    (X, y), (X_test, y_test) = bank.part("train"), bank.part("test")
-    noisy = [
-        inject(
-            y,
-            noise_type,
-            noise_rate,
-            n_classes=bank.n_classes,
-            seed=seed,
-            dataset=bank.meta.dataset,
-            class_map=class_map,
-        )
-        for seed in seeds
-    ]
+    noisy = noisy_labels(bank, noise_type, noise_rate, seeds, class_map)
+    X, (X_test, y_test) = bank.part("train")[0], bank.part("test")
     records = []
     for method in methods:
         run = train_bank(

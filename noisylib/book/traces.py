@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from noisylib.analysis import metrics
+from noisylib.comparison import noisy_labels
 from noisylib.methods import make_method
-from noisylib.noise import NoisyLabels, inject
+from noisylib.noise import NoisyLabels, told
 from noisylib.recipe import Recipe
 from noisylib.recorder import RunResults
 from noisylib.training import train_bank
@@ -79,22 +80,11 @@ def train_traced(
 
     Parameters
     ----------
-    noise_type, noise_rate, class_map : as `noisylib.noise.inject`.
+    noise_type, noise_rate, class_map : as `noisylib.comparison.noisy_labels`.
     seeds : one run each; a seed sets the noise as well as the training.
     """
-    X, y = bank.part("train")
-    noisy = [
-        inject(
-            y,
-            noise_type,
-            noise_rate,
-            n_classes=bank.n_classes,
-            seed=seed,
-            dataset=bank.meta.dataset,
-            class_map=class_map,
-        )
-        for seed in seeds
-    ]
+    noisy = noisy_labels(bank, noise_type, noise_rate, seeds, class_map)
+    X = bank.part("train")[0]
     runs = {
         method: train_bank(
             X,
@@ -104,9 +94,7 @@ def train_traced(
             method=method,
             head=head,
             seeds=seeds,
-            noise_rates=[labels.realised_rate for labels in noisy],
-            noise_types=[noise_type] * len(noisy),
-            transitions=np.stack([labels.realised_T for labels in noisy]),
+            **told(noisy),
             views=bank.training_views(),
             recipe=recipe,
             trace=True,

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 from torch import Tensor
 
-from noisylib.methods.base import Method, hyper
 from noisylib.methods.losses import add_at_label, cross_entropy, softmax
-from noisylib.methods.out_of_fold import check_folds, out_of_fold
+from noisylib.methods.out_of_fold import CrossValidated
 from noisylib.methods.session import Batch, State, Training
 
 
 @dataclass(frozen=True)
-class ConfidentLearningPruning(Method):
+class ConfidentLearningPruning(CrossValidated):
     """Cross entropy on the samples that confident learning keeps; the mask is made once.
 
     Out-of-fold probabilities of a linear probe give, through cleanlab, the joint distribution of observed
@@ -29,24 +27,12 @@ class ConfidentLearningPruning(Method):
     title: ClassVar[str] = "Confident-learning pruning"
     citation: ClassVar[str] = "northcutt2021confident"
     keeps_state: ClassVar[bool] = True
-    folds: int = hyper(
-        5, "folds of the cross-validation", "Northcutt et al. 2021", low=2, high=20, whole=True
-    )
-    fold_epochs: int = hyper(
-        20, "epochs of each fold's linear probe", "Ahn et al. 2024, linear probing",
-        low=1, high=1000, whole=True,
-    )  # fmt: skip
-
-    def check_labels(self, y_noisy: np.ndarray, n_classes: int) -> None:
-        """Each class must be observed once per fold."""
-        check_folds(y_noisy, self.folds, n_classes)
 
     def start(self, training: Training) -> State:
         """Find what to keep, (S, H, N)."""
         from noisylib.confident import keep_mask
 
-        P = out_of_fold(training, self.folds, self.fold_epochs)
-        kept = keep_mask(training.y, P)
+        kept = keep_mask(training.y, self.probabilities(training))
         return {"kept": kept.to(training.context.device, training.context.dtype)}
 
     def _weights(self, batch: Batch) -> Tensor:

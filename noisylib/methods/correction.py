@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from noisylib.errors import NoisylibError
 from noisylib.methods.base import Method, hyper
 from noisylib.methods.losses import log_softmax
-from noisylib.methods.out_of_fold import check_folds, out_of_fold
+from noisylib.methods.out_of_fold import CrossValidated
 from noisylib.methods.session import Batch, State, Training
 
 SINGULAR = 1e8  # condition number beyond which T cannot be undone
@@ -56,7 +55,7 @@ class OracleForwardCorrection(Method):
 
 
 @dataclass(frozen=True)
-class ForwardCorrection(OracleForwardCorrection):
+class ForwardCorrection(OracleForwardCorrection, CrossValidated):
     """Forward correction with T estimated from the noisy labels alone.
 
     A linear probe gives every sample out-of-fold class probabilities. For each class i, the sample
@@ -75,22 +74,10 @@ class ForwardCorrection(OracleForwardCorrection):
         97, "percentile from which probabilities are set aside", "Patrini et al. 2017, release",
         low=1, high=100,
     )  # fmt: skip
-    folds: int = hyper(
-        5, "folds of the cross-validation", "Northcutt et al. 2021", low=2, high=20, whole=True
-    )
-    fold_epochs: int = hyper(
-        20, "epochs of each fold's linear probe", "Ahn et al. 2024, linear probing",
-        low=1, high=1000, whole=True,
-    )  # fmt: skip
-
-    def check_labels(self, y_noisy: np.ndarray, n_classes: int) -> None:
-        """Each class must be observed once per fold."""
-        check_folds(y_noisy, self.folds, n_classes)
 
     def start(self, training: Training) -> State:
         """Estimate T and keep its logarithm."""
-        P = out_of_fold(training, self.folds, self.fold_epochs)
-        T = estimate_transition(P, self.percentile)
+        T = estimate_transition(self.probabilities(training), self.percentile)
         # An estimate of exactly zero would make the label it rules out impossible, and its loss infinite.
         log_T = T.clamp(min=torch.finfo(T.dtype).tiny).log()
         return {"log_T": log_T.to(training.context.dtype), "T": T}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,9 +10,31 @@ from torch import Tensor
 
 from noisylib.errors import NoisylibError
 from noisylib.heads import HeadBank
+from noisylib.methods.base import Method, hyper
 from noisylib.methods.losses import add_at_label, softmax
 from noisylib.methods.session import Training
 from noisylib.seeding import torch_generator
+
+
+@dataclass(frozen=True)
+class CrossValidated(Method):
+    """Base of the methods that look at out-of-fold probabilities before they train."""
+
+    folds: int = hyper(
+        5, "folds of the cross-validation", "Northcutt et al. 2021", low=2, high=20, whole=True
+    )
+    fold_epochs: int = hyper(
+        20, "epochs of each fold's linear probe", "Ahn et al. 2024, linear probing",
+        low=1, high=1000, whole=True,
+    )  # fmt: skip
+
+    def check_labels(self, y_noisy: np.ndarray, n_classes: int) -> None:
+        """Each class must be observed once per fold."""
+        check_folds(y_noisy, self.folds, n_classes)
+
+    def probabilities(self, training: Training) -> Tensor:
+        """Return out-of-fold class probabilities (S, H, N, K) float64."""
+        return out_of_fold(training, self.folds, self.fold_epochs)
 
 
 def out_of_fold(training: Training, folds: int, epochs: int) -> Tensor:

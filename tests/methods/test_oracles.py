@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
+from blobs import blobs
 from steps import F64, logits, step_of
 
 from noisylib.errors import NoisylibError, UnknownNameError
 from noisylib.methods import METHODS, RANKED, TOLD, Batch, TrainingFree, make_method
 from noisylib.methods.voting import AdaptiveNearestNeighbours, KNearestNeighbours
+from noisylib.training import BankInTraining, train_bank
 
 RANKED_EIGHT = ("ce", "ls", "gce", "forward", "coteaching", "dividemix", "elr", "cufit")
 TRAINED = [name for name, cls in METHODS.items() if not issubclass(cls, TrainingFree)]
@@ -169,6 +172,16 @@ def test_scores(name: str) -> None:
     state = {"phase": 1} if name == "turn" else {}
     expected = {"dividemix": z.sum(0), "unicon": z.sum(0), "cufit": z[-1], "turn": z[-1]}
     assert torch.equal(method.scores(z, state), expected.get(name, z[0]))
+
+
+@pytest.mark.parametrize(("name", "fact"), [(name, f) for name in METHODS for f in make_method(name).told])
+def test_a_fact_that_is_not_told_is_named_before_training(name: str, fact: str, monkeypatch) -> None:
+    monkeypatch.setattr(BankInTraining, "__init__", lambda *_: pytest.fail("training has begun"))
+    X, y = blobs(30, 3, 4)
+    told = {"noise_rates": [0.2], "noise_types": ["symmetric"], "transitions": np.eye(3)}
+    told[f"{fact}s"] = None
+    with pytest.raises(NoisylibError, match=rf"^{fact}s is missing: method '{name}' is told {TOLD[fact]}"):
+        train_bank(X, y, X, y, n_classes=3, method=name, device="cpu", **told)
 
 
 def test_a_configured_method_passes_through_and_options_are_set() -> None:
