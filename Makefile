@@ -32,7 +32,7 @@ book: $(STAMP)  ## run the embedded study, the chapters that are out of date, an
 run: $(STAMP)  ## run or resume a study (CONFIG=configs/embedded.yaml; JOBS=0 takes every core)
 	$(BIN)/noisylib run $(CONFIG) --jobs $(JOBS)
 
-bench: $(STAMP)  ## measure the training core against other ways to train the same heads
+bench: $(STAMP)  ## measure the training core (ARGS="--extraction --methods --mixtures" measures more)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(STAMP)  ## lint and format check of code and notebooks, without changing them

@@ -254,7 +254,7 @@ BREAKS = (
         ("one mixture for all classes", "member = torch.nn.functional.one_hot(y, n_classes).mT.bool()", "member = torch.nn.functional.one_hot(y, n_classes).mT.bool() | True"),
         ("losses not scaled", "low_posterior(scale_to_unit(per_class, member), member)", "low_posterior(per_class.contiguous(), member)"),
         ("the noisy taken for clean", "return (posterior > tau) |", "return (posterior < tau) |"),
-        ("classes without a clean sample", " | (best & ~found.gather(1, y))", ""),
+        ("classes without a clean sample", "return (posterior > tau) | best ", "return posterior > tau "),
         ("mixture of three samples", "FEWEST = 4", "FEWEST = 2"),
         ("tau ignored", "return (posterior > tau) |", "return (posterior > 0.5) |"),
         ("as many as the richest", ".amin(1, keepdim=True).clamp(min=1)", ".amax(1, keepdim=True).clamp(min=1)"),

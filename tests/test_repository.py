@@ -25,7 +25,7 @@ from noisylib import cli
 from noisylib.book.chapters import CHAPTERS
 from noisylib.data import DATASETS
 from noisylib.features.backbones import BACKBONES
-from noisylib.methods import METHODS
+from noisylib.methods import METHODS, RANKED
 
 LOCKED_EXTRAS = ("backbones", "book", "cleaning", "dev")
 HEAVY = [
@@ -243,9 +243,16 @@ def test_speeds_of_the_readme_are_the_measured_ones(root: Path) -> None:
         ("share of the machine's", "heads.gemm_fraction", "{:.0%}"),
         ("two processes against one", "heads.two_process_speedup", "{:.2f} x"),
         ("feature extraction", "extraction.fraction_of_forward", "{:.0%}"),
+        ("DivideMix, the dearest", "methods.dearest_ranked_per_network_epoch", "{:.1f} x"),
+        ("two-component mixtures", "mixtures.speedup", "{:.0f} x"),
     ):
         line = next(line for line in readme.splitlines() if line.startswith(f"| {row}"))
         assert form.format(measured[key]).replace("%", " %") in line, line
+    assert measured["methods.dearest_ranked"] == "dividemix"
+    costs = measured["methods.costs"]
+    for name in RANKED:
+        row = f"| {METHODS[name].title} | {costs[name]['per_run']:.1f} x |"
+        assert row in readme, f"{row} is not in the README"
 
 
 def test_files_named_in_the_prose_exist(root: Path) -> None:

@@ -14,7 +14,7 @@ from noisylib.methods.losses import log_softmax
 from noisylib.methods.out_of_fold import CrossValidated
 from noisylib.methods.session import Batch, State, Training
 
-SINGULAR = 1e8  # condition number beyond which T cannot be undone
+SINGULAR = 1e6  # condition number beyond which T cannot be undone; single precision can hide it above 1e7
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ class RCALHead(Method):
 
     The frozen feature stands for the paper's contrastive feature, so its penalty on changed
     representations has nothing to act on and is left out. No public code exists, and every constant here is
-    ours: this is the idea of the paper on frozen features, not its reproduction.
+    ours: this is the idea of the paper on frozen features, not its reproduction. With 20 neighbours the
+    outlier factor sees a group of wrong labels only while it has fewer samples than that.
 
     Source: Zhang et al. 2023, section 3.
     """

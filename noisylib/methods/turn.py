@@ -129,8 +129,7 @@ def clean_by_class(losses: Tensor, y: Tensor, n_classes: int, tau: float) -> Ten
     likeliest = torch.where(member, posterior.unsqueeze(1), -1).argmax(-1)  # (R, K), first on ties
     observed = member.any(-1).long()
     best = torch.zeros_like(y).scatter_add_(1, likeliest, observed) > 0
-    found = (member & (posterior > tau).unsqueeze(1)).any(-1)  # (R, K)
-    return (posterior > tau) | (best & ~found.gather(1, y))
+    return (posterior > tau) | best  # where a class has clean samples, its best is one of them
 
 
 def balanced_draw(clean: Tensor, y: Tensor, n_classes: int, keys: Tensor) -> Tensor:

@@ -137,6 +137,8 @@ def test_each_run_has_its_own_matrix(name: str) -> None:
         np.full((3, 3), 1 / 3),
         np.array([[0.6, 0.4, 0], [0.3, 0.7, 0], [0.45, 0.55, 0]]),  # class 2 is never observed
         np.array([[0.5 + 1e-10, 0.5 - 1e-10, 0], [0.5, 0.5, 0], [0, 0, 1]]),
+        # The last row is a mixture of the others (0.11 and 0.89), up to single precision.
+        np.array([[0.28, 0.21, 0.51], [0.54, 0.41, 0.05], [0.5114, 0.388, 0.1006]], dtype=np.float32),
     ],
 )
 def test_a_singular_matrix_is_refused_before_training(name: str, bad: np.ndarray, monkeypatch) -> None:
