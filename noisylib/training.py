@@ -236,11 +236,12 @@ class BankInTraining:
             draws = [torch.rand((B, kept), generator=g).argsort(1)[:, : len(drops)].T for g in seeds]
             which = torch.stack(draws, dim=1).to(self.device)  # (V, S, B)
             return self._cached[which, batch.index]
-        x = self.X[batch.index]
+        x = self.X.index_select(0, batch.index.flatten()).view(*batch.index.shape, -1)
         draws = [torch.rand((len(drops), B, x.shape[-1]), generator=g) for g in seeds]
         drop = torch.tensor(drops, dtype=torch.float64).view(-1, 1, 1, 1)
         keep = torch.stack(draws, dim=1) >= drop.float()
-        return x * (keep / (1 - drop)).to(x)
+        scale = torch.where(keep, (1 / (1 - drop)).to(x.dtype), 0)
+        return scale.to(x.device).mul_(x)
 
 
 def _standardised(
