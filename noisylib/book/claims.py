@@ -102,6 +102,31 @@ def choice_cost(scores: pd.DataFrame) -> pd.DataFrame:
     return (scores.max(axis=1) - scores.min(axis=1)).rename("cost").reset_index()
 
 
+def leader_note(rows: pd.DataFrame) -> str:
+    """Return what part of the leader's lead is there without any noise; empty where nothing can be said.
+
+    The leader has the best mean rank. It is compared with cross entropy on clean labels, in percentage
+    points of balanced accuracy and of accuracy, means over data sets and seeds.
+    """
+    ranks = rank_table(condition_scores(rows))["mean_rank"]
+    clean = rows[rows["noise_rate"] == 0].groupby("method")[["balanced_accuracy", "accuracy"]].mean() * 100
+    leader = ranks.index[0]
+    if leader == "ce" or not {"ce", leader} <= set(clean.index):
+        return ""
+    gain = clean.loc[leader] - clean.loc["ce"]
+    text = (
+        f"{method_titles([leader])[leader]} has the best mean rank. On clean labels already, it differs from "
+        f"cross entropy by {gain['balanced_accuracy']:+.1f} points of balanced accuracy and "
+        f"{gain['accuracy']:+.1f} points of accuracy, so that much of its lead is not resistance to noise."
+    )
+    if leader == "dividemix":
+        text += (
+            " Its penalty holds the mean prediction near uniform over the classes, which favours rare ones, as "
+            "weighting the classes would; and it is told more of the noise than any other method here."
+        )
+    return text
+
+
 def _no_universal_winner(rows: pd.DataFrame) -> tuple[str, bool]:
     wins = rank_table(condition_scores(rows))["wins"].round(9)  # sums of shared wins, such as thirds
     share = wins.max() / wins.sum()

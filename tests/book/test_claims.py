@@ -152,3 +152,18 @@ def test_ranks_table_has_both_counts() -> None:
     assert list(table["Method"]) == ["Cross entropy", "ELR", "Co-teaching†"]
     assert list(table["Wins"]) == ["6.0", "0.0", "0.0"]
     assert list(table["Wins, distinct"]) == ["5.0", "0.0", "0.0"]
+
+
+def test_the_note_on_the_leader_compares_it_with_cross_entropy_on_clean_labels() -> None:
+    rows = study_rows(methods=("ce", "elr", "dividemix"))
+    assert claims.leader_note(rows) == "", "cross entropy leads, and is compared with nothing"
+    baseline = rows[(rows["method"] == "ce") & (rows["noise_rate"] == 0)]
+    mine = rows["method"] == "dividemix"
+    for score, value in (("balanced_accuracy", 0.95), ("accuracy", 0.5)):
+        rows.loc[mine, score] = value
+    note = claims.leader_note(rows)
+    gains = 100 * (0.95 - baseline["balanced_accuracy"].mean()), 100 * (0.5 - baseline["accuracy"].mean())
+    assert f"by {gains[0]:+.1f} points of balanced accuracy and {gains[1]:+.1f} points of accuracy" in note
+    assert note.startswith("DivideMix† has the best mean rank")
+    assert "near uniform" in note
+    assert claims.leader_note(rows[rows["noise_rate"] > 0]) == ""
