@@ -121,8 +121,8 @@ def leader_note(rows: pd.DataFrame) -> str:
     )
     if leader == "dividemix":
         text += (
-            " Its penalty holds the mean prediction near uniform over the classes, which favours rare ones, as "
-            "weighting the classes would; and it is told more of the noise than any other method here."
+            " Its penalty holds the mean prediction near uniform over the classes, which favours rare ones, "
+            "as weighting the classes would; and it is told more of the noise than any other method here."
         )
     return text
 
