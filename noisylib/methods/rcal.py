@@ -11,6 +11,7 @@ from torch import Tensor
 
 from noisylib.methods.base import Method, hyper
 from noisylib.methods.losses import cross_entropy
+from noisylib.methods.mixup import draw_mixup, mix_rows
 from noisylib.methods.session import Batch, State, Training
 from noisylib.seeding import numpy_generator, torch_generator
 
@@ -103,9 +104,9 @@ class RCALHead(Method):
     def step(self, training: Training, batch: Batch) -> None:
         """Train on a batch mixed with itself."""
         rows, labels = self._lookup(training, batch)
-        lam, permutation = self._mixup(training, batch)
-        other = rows.gather(1, permutation.unsqueeze(-1).expand_as(rows))
-        x = training.prepare(torch.lerp(other, rows, lam.view(-1, 1, 1)))
+        lam, permutation = draw_mixup(training, batch, rows.shape[1], self.alpha)
+        lam = lam.to(rows.dtype)
+        x = training.prepare(mix_rows(rows, permutation, lam))
         logits = training.forward(x).detach().requires_grad_()
         one, two = labels.unsqueeze(1), labels.gather(1, permutation).unsqueeze(1)
         weight = lam.view(-1, 1, 1)
@@ -124,18 +125,6 @@ class RCALHead(Method):
             rows[s, extra] = points[drawn[s, extra]]
             labels[s, extra] = classes[drawn[s, extra]]
         return rows, labels
-
-    def _mixup(self, training: Training, batch: Batch) -> tuple[Tensor, Tensor]:
-        lam, permutation = [], []
-        for seed in training.context.seeds:
-            random = numpy_generator("mixup", seed, batch.epoch, batch.step)
-            lam.append(random.beta(self.alpha, self.alpha))
-            permutation.append(torch.as_tensor(random.permutation(batch.index.shape[1])))
-        device = batch.index.device
-        return (
-            torch.tensor(lam, dtype=training.context.dtype, device=device),
-            torch.stack(permutation).to(device),
-        )
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return the mean cross entropy of unmixed samples."""

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from noisylib.methods.base import Method, hyper
 from noisylib.methods.losses import add_at_label, cross_entropy, log_softmax, softmax
+from noisylib.methods.mixup import draw_mixup, mix_rows
 from noisylib.methods.session import Batch, State, Training
-from noisylib.seeding import numpy_generator
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class SemiSupervised(Method):
         q = self._targets(p.unflatten(3, (len(target_views), -1)).mean(3), training.labels(batch), batch)
         rows, q = _side_by_side(mixed_views), q.repeat(1, 1, 1, len(mixed_views), 1)
         lam, permutation = self._mixup(training, batch, rows.shape[1])
-        rows = _mix(rows, permutation, lam)
+        rows = mix_rows(rows, permutation, lam)
         where = permutation[None, :, None].expand(*q.shape[:3], -1)
         lam = lam.view(-1, 1, 1, 1)
         return rows, lam * q + (1 - lam) * q.gather(3, where.unsqueeze(-1).expand_as(q))
@@ -113,17 +113,8 @@ class SemiSupervised(Method):
 
     def _mixup(self, training: Training, batch: Batch, rows: int) -> tuple[Tensor, Tensor]:
         """Return one weight (S,) of at least a half and one permutation of the rows (S, rows) per seed."""
-        lam, permutation = [], []
-        for seed in training.context.seeds:
-            random = numpy_generator("mixup", seed, batch.epoch, batch.step)
-            drawn = random.beta(self.alpha, self.alpha)
-            lam.append(max(drawn, 1 - drawn))
-            permutation.append(torch.as_tensor(random.permutation(rows)))
-        device = batch.index.device
-        return (
-            torch.tensor(lam, dtype=training.context.dtype, device=device),
-            torch.stack(permutation).to(device),
-        )
+        lam, permutation = draw_mixup(training, batch, rows, self.alpha)
+        return torch.maximum(lam, 1 - lam).to(training.context.dtype), permutation
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return the warm-up loss: mean cross entropy."""
@@ -191,8 +182,3 @@ def _mean_prediction(p: Tensor) -> Tensor:
 def _side_by_side(views: Tensor) -> Tensor:
     """Return views (V, S, B, D) as rows (S, V B, D)."""
     return views.transpose(0, 1).flatten(1, 2)
-
-
-def _mix(rows: Tensor, permutation: Tensor, lam: Tensor) -> Tensor:
-    other = rows.gather(1, permutation.unsqueeze(-1).expand_as(rows))
-    return torch.lerp(other, rows, lam.view(-1, 1, 1))

@@ -11,7 +11,7 @@ import torch
 from blobs import blobs
 from steps import F64, bank_of, batch_of, labels, logits, one_hot, watched_step
 
-from noisylib.methods import make_method, semisupervised
+from noisylib.methods import make_method, mixup, semisupervised
 from noisylib.methods.losses import cross_entropy
 from noisylib.methods.semisupervised import mixed_gradient, mixed_loss, sharpen
 from noisylib.training import BankInTraining
@@ -37,7 +37,7 @@ def divided(training: BankInTraining, weight: torch.Tensor, labelled: torch.Tens
 def fix_mixup(monkeypatch, lam: float, permutation) -> None:
     """Mix by `lam` with the rows in the order `permutation(number of rows)`."""
     drawn = SimpleNamespace(beta=lambda a, b: lam, permutation=permutation)
-    monkeypatch.setattr(semisupervised, "numpy_generator", lambda *parts: drawn)
+    monkeypatch.setattr(mixup, "numpy_generator", lambda *parts: drawn)
 
 
 def backwards(rows: int) -> np.ndarray:
@@ -223,10 +223,8 @@ def test_mixup_draws_one_share_of_at_least_a_half_and_one_permutation(
     """Beta(a, a) is near 0 and 1 for a small a, near a half for a large one."""
     training = bank(alpha=alpha)
     asked = []
-    original = semisupervised.numpy_generator
-    monkeypatch.setattr(
-        semisupervised, "numpy_generator", lambda *parts: asked.append(parts) or original(*parts)
-    )
+    original = mixup.numpy_generator
+    monkeypatch.setattr(mixup, "numpy_generator", lambda *parts: asked.append(parts) or original(*parts))
     batch = batch_of(training, range(6), epoch=3, step=1)
     shares = []
     for step in range(50):

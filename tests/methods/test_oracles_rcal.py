@@ -10,7 +10,8 @@ import torch
 from blobs import blobs
 from steps import F64, bank_of, batch_of, one_hot, watched_step
 
-from noisylib.methods import make_method, rcal
+from noisylib.methods import make_method, mixup
+from noisylib.methods.mixup import draw_mixup
 from noisylib.methods.rcal import RCALHead, class_statistics
 
 
@@ -203,7 +204,7 @@ def test_a_step_mixes_features_and_losses_of_real_and_drawn_points(lam: float, m
     bank = rcal_bank()
     drawn = SimpleNamespace(beta=lambda a, b: lam, permutation=lambda n: np.arange(n)[::-1].copy())
     asked = []
-    monkeypatch.setattr(rcal, "numpy_generator", lambda *parts: asked.append(parts) or drawn)
+    monkeypatch.setattr(mixup, "numpy_generator", lambda *parts: asked.append(parts) or drawn)
     index = torch.tensor([3, 57, 20, 57 + 30])
     batch = batch_of(bank, index, epoch=2, step=1)
     seen = watched_step(bank, batch)
@@ -226,7 +227,7 @@ def test_mixup_weight_is_drawn_from_the_whole_beta(alpha: float, spread: float) 
     batch = batch_of(bank, range(8))
     for step in range(60):
         batch.step = step
-        lam, permutation = bank.method._mixup(bank, batch)
+        lam, permutation = draw_mixup(bank, batch, 8, bank.method.alpha)
         assert sorted(permutation[0].tolist()) == list(range(8))
         weights.append(lam[0].item())
     assert min(weights) < 0.5 < max(weights)

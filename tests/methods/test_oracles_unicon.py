@@ -10,7 +10,7 @@ import torch
 from blobs import blobs
 from steps import F64, bank_of, batch_of, made, one_hot, step_of, watched_step
 
-from noisylib.methods import make_method, semisupervised
+from noisylib.methods import make_method, mixup, semisupervised
 from noisylib.methods.semisupervised import sharpen
 from noisylib.methods.unicon import balanced_selection, divergence_from_label
 
@@ -146,7 +146,7 @@ def test_weak_views_make_the_targets_and_strong_ones_are_mixed(monkeypatch) -> N
     X, y = blobs(20, 3, 4)
     training, index = bank_of("unicon", X, y, K=3), torch.tensor([2, 9, 4])
     drawn = SimpleNamespace(beta=lambda a, b: 1.0, permutation=np.arange)
-    monkeypatch.setattr(semisupervised, "numpy_generator", lambda *parts: drawn)
+    monkeypatch.setattr(mixup, "numpy_generator", lambda *parts: drawn)
     original, targets, asked = semisupervised.mixed_gradient, [], []
 
     def spy(z, q, labelled, weight):
