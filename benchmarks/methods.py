@@ -27,7 +27,7 @@ from noisylib.errors import MissingDataError
 from noisylib.methods import METHODS, RANKED, Method, TrainingFree, make_method
 from noisylib.recipe import Recipe
 from noisylib.recorder import Recorder
-from noisylib.study.runner import CPU_HEADS
+from noisylib.study.plan import CPU_HEADS
 from noisylib.training import BankInTraining
 
 AIM = 6.0  # times cross entropy, per network and epoch: no ranked method should cost more

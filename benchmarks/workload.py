@@ -13,7 +13,7 @@ from torch import Tensor
 from noisylib.heads import HeadBank
 from noisylib.recipe import Recipe
 from noisylib.seeding import numpy_generator
-from noisylib.study.runner import CPU_HEADS
+from noisylib.study.plan import CPU_HEADS
 from noisylib.training import train_bank
 
 

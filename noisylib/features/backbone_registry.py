@@ -88,6 +88,17 @@ _CLIP_PIXELS = {
     "interpolation": "bicubic",
     "crop_pct": 1.0,
 }
+# Converted from TensorFlow: its padding, its pixel range [-1, 1], the whole image squeezed to a square.
+_TENSORFLOW = {
+    "kwargs": {"pad_type": "same"},
+    "data": {
+        "mean": (128 / 255,) * 3,
+        "std": (128 / 255,) * 3,
+        "crop_pct": 1.0,
+        "interpolation": "bicubic",
+        "crop_mode": "squash",
+    },
+}
 _IMAGENET_PIXELS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 _ROWS = (
@@ -246,20 +257,29 @@ _ROWS = (
         licence="Apache-2.0",
         citation="sandler2018mobilenetv2",
         parameters=2.2,
-        converted={
-            "kwargs": {"pad_type": "same"},
-            "data": {
-                "mean": (128 / 255,) * 3,
-                "std": (128 / 255,) * 3,
-                "crop_pct": 1.0,
-                "interpolation": "bicubic",
-                "crop_mode": "squash",
-            },
-        },
+        converted=_TENSORFLOW,
         notes=(
             "A local checkpoint whose classifier has not 1000 outputs (1001: ImageNet with background; 965: "
             "iNaturalist birds) comes from TensorFlow and gets its padding ('same') and pixel range "
             "[-1, 1], the whole image squeezed to 224 x 224. Its BatchNorm is folded: eval mode only."
+        ),
+    ),
+    _timm(
+        "mobilenetv2_birds",
+        "MobileNetV2 birds",
+        "mobilenetv2_100",
+        1280,
+        "global average pool of the last stage",
+        hub_id=None,
+        pretraining="supervised, iNaturalist birds",
+        licence="Apache-2.0",
+        citation="sandler2018mobilenetv2",
+        parameters=2.2,
+        **_TENSORFLOW,
+        notes=(
+            "A backbone from far away: 964 bird species. The weights are those of "
+            "mobilenet_v2_1.0_224_inat_bird_quant.tflite in https://github.com/google-coral/test_data, "
+            "converted to floating point in timm's layout. Its BatchNorm is folded: eval mode only."
         ),
     ),
 )

@@ -109,7 +109,8 @@ def load_backbone(
         _load_state(model, state, info, path)
     timm_data = require("timm.data", "backbones")
     resize = timm_data.create_transform(**pixels, is_training=False, use_prefetcher=True)
-    model = model.eval().requires_grad_(False).to(device)
+    # Convolutions run up to twice as fast with channels last, on CPUs too.
+    model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     return Backbone(info, model, _describe(info, pixels, path, weights), torch.device(device), resize)
 
 
@@ -178,7 +179,8 @@ def _describe(
     origin = "random" if path is None else path.name if weights else f"{info.hub_id}/{info.hub_file}"
     return {
         "library": info.library,
-        "model": info.model_id,
+        # A hub tag names weights; a file of one's own has others.
+        "model": info.model_id.partition(".")[0] if weights else info.model_id,
         "output": info.output,
         "weights": origin,
         "weights_sha256": file_digest(path) if path else "",

@@ -24,8 +24,9 @@ from noisylib.files import write_aside
 
 Split = Literal["train", "val", "test"]
 
-# Views came with the second format; a bank without them is still written in the first, byte for byte.
-FORMATS = {False: "noisylib-bank-1", True: "noisylib-bank-2"}
+# Views came with the second format, projections with the third; a bank with neither is still written in
+# the first, byte for byte.
+FORMATS = ("noisylib-bank-1", "noisylib-bank-2", "noisylib-bank-3")
 _FILE_NAME = re.compile(r"(?P<dataset>[^-]+)-(?P<backbone>[^-]+)\.safetensors")
 _REFETCH = "Delete it and take a fresh copy, or extract it again with 'noisylib features extract'."
 
@@ -69,12 +70,14 @@ class FeatureBank:
     meta : BankMeta.
     views : (V, N_train, D) float16, features of V >= 2 augmented versions of each training image, in the
         order of ``indices("train")``; or None.
+    projection : (1 + D, D0) float16, the mean of D0 original features and the D directions on which
+        `noisylib.features.reduce` projected them; or None.
 
     Raises
     ------
     BankError
-        An array of wrong shape or dtype, NaN or infinite features or views, a label or split code out of
-        range, or a class that has no sample in a train or test split that is not empty.
+        An array of wrong shape or dtype, NaN or infinite features, views or projection, a label or split
+        code out of range, or a class that has no sample in a train or test split that is not empty.
     """
 
     features: np.ndarray
@@ -84,6 +87,7 @@ class FeatureBank:
     class_names: tuple[str, ...]
     meta: BankMeta
     views: np.ndarray | None = None
+    projection: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
@@ -99,6 +103,7 @@ class FeatureBank:
         meta: BankMeta,
         groups: np.ndarray | None = None,
         views: np.ndarray | None = None,
+        projection: np.ndarray | None = None,
     ) -> FeatureBank:
         """Return a bank from arrays of any float and integer dtype, cast to the bank's own.
 
@@ -115,6 +120,7 @@ class FeatureBank:
             class_names=tuple(class_names),
             meta=meta,
             views=None if views is None else as_half("views", views),
+            projection=None if projection is None else as_half("projection", projection),
         )
 
     @property
@@ -154,7 +160,7 @@ class FeatureBank:
         """Write the bank to `path`, or leave `path` as it was if that fails."""
         meta = json.dumps(asdict(self.meta), sort_keys=True)
         header = {
-            "format": FORMATS[self.views is not None],
+            "format": _format({*self.arrays()}),
             "class_names": list(self.class_names),
             "meta": meta,
             "meta_checksum": hashlib.sha256(meta.encode()).hexdigest(),
@@ -200,7 +206,7 @@ class FeatureBank:
             raise BankError(f"{path}: {error} {_REFETCH}") from error
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the bank's arrays by name, groups and views only if there are any."""
+        """Return the bank's arrays by name, the optional ones only if there are any."""
         arrays = {name: getattr(self, name) for name in DTYPES}
         return {name: array for name, array in arrays.items() if name not in OPTIONAL or array is not None}
 
@@ -288,17 +294,21 @@ def _table_bank(dataset: str) -> FeatureBank:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     with safe_open(path, framework="np") as file:
         header = json.loads((file.metadata() or {})["noisylib"])
-        if header["format"] not in FORMATS.values():
-            known = " and ".join(map(repr, FORMATS.values()))
+        if header["format"] not in FORMATS:
+            known = ", ".join(map(repr, FORMATS))
             raise ValueError(f"format {header['format']!r}, this version reads {known}")
         names = set(file.keys())
         if names - OPTIONAL != set(DTYPES) - OPTIONAL:
-            optional = " and ".join(sorted(OPTIONAL))
+            optional = ", ".join(sorted(OPTIONAL))
             raise ValueError(f"arrays {sorted(names)}, expected {sorted(DTYPES)} ({optional} optional)")
-        if header["format"] != FORMATS["views" in names]:
+        if header["format"] != _format(names):
             raise ValueError(f"format {header['format']!r} with arrays {sorted(names)}")
         # In the order of DTYPES, which the digest goes by.
         return header, {name: file.get_tensor(name) for name in DTYPES if name in names}
+
+
+def _format(names: set[str]) -> str:
+    return FORMATS[2 if "projection" in names else 1 if "views" in names else 0]
 
 
 def _content_digest(arrays: dict[str, np.ndarray], class_names: tuple[str, ...], meta: BankMeta) -> str:

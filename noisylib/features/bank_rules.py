@@ -19,8 +19,9 @@ DTYPES = {
     "split": np.uint8,
     "groups": np.int64,
     "views": np.float16,
+    "projection": np.float16,
 }
-OPTIONAL = {"groups", "views"}
+OPTIONAL = {"groups", "views", "projection"}
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
@@ -82,10 +83,12 @@ def _check_shapes(bank: FeatureBank) -> None:
     if bank.features.ndim != 2 or 0 in bank.features.shape:
         raise BankError(f"features has shape {bank.features.shape}; it must be (N, D) with N, D >= 1.")
     for name, array in bank.arrays().items():
-        if name not in ("features", "views") and array.shape != (bank.n_samples,):
+        if name not in ("features", "views", "projection") and array.shape != (bank.n_samples,):
             raise BankError(f"{name} has shape {array.shape}; features has N={bank.n_samples} rows.")
     if bank.views is not None:
         _check_view_shape(bank.views.shape, len(bank.indices("train")), bank.n_features)
+    if bank.projection is not None:
+        _check_projection(bank.projection, bank.n_features)
 
 
 def _check_view_shape(shape: tuple[int, ...], n_train: int, n_features: int) -> None:
@@ -96,6 +99,17 @@ def _check_view_shape(shape: tuple[int, ...], n_train: int, n_features: int) -> 
             f"views has shape {shape}; it must be (V, {n_train}, {n_features}): V >= 2 versions of each of "
             f"the {n_train} training samples, in their order, D={n_features} wide."
         )
+
+
+def _check_projection(projection: np.ndarray, n_features: int) -> None:
+    shape = projection.shape
+    if len(shape) != 2 or shape[0] != 1 + n_features or shape[1] < n_features:
+        raise BankError(
+            f"projection has shape {shape}; it must be ({1 + n_features}, D0) with D0 >= {n_features}: the "
+            f"mean of D0 original features and the D={n_features} directions they were projected on."
+        )
+    if not np.isfinite(projection).all():
+        raise BankError("projection holds NaN or infinite values.")
 
 
 def _check_values(bank: FeatureBank) -> None:

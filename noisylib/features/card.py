@@ -14,11 +14,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from noisylib.data import DATASETS, split_counts
 from noisylib.features.backbones import BACKBONES
 from noisylib.features.bank import SPLITS, FeatureBank, list_banks
-from noisylib.features.probe import PROBES_FILE, BankProbes, Probes, linear_probe
+from noisylib.features.probe import PROBES_FILE, BankProbes, Probes, linear_probe, stored_probe
 from noisylib.files import write_aside
 
 DIFFERS = {
@@ -39,10 +40,15 @@ INTRO = """\
 
 <!-- Written by `python -m noisylib.features.card data/banks`; edit noisylib/features/card.py instead. -->
 
-Each file holds the frozen features of one public medical image set: no image, and no network weight.
-`noisylib.features.load_bank(dataset)` checks and returns one; `float16` on disk, `float32` in use.
-Features are derived from the images and keep their licence:
-**the HAM10000 bank is for non-commercial use only.**
+Each file holds the features of one public medical image set under one frozen backbone: no image, and no
+network weight. `noisylib.features.load_bank(dataset, backbone)` checks and returns one; `float16` on disk,
+`float32` in use. Features are derived from the images and keep their licence{restricted}.
+"""
+
+PROJECTION_TEXT = """\
+"From" and "variance kept": the features are projections of so many original ones, and keep so much of the
+variance of the z-scored training split. `projection` in the bank and `noisylib.features.reduce.project`
+bring the features of a new image to the same form.
 """
 
 PROBE_TEXT = """\
@@ -51,7 +57,8 @@ PROBE_TEXT = """\
 Logistic regression (scikit-learn) on z-scored train features, scored on the test split, in percent. The
 inverse penalty C is the one with the least log loss in five-fold cross-validation on the train split.
 Balanced: mean recall of the classes. AUC: one class against the rest, mean of the classes.
-Random: the same architecture with seeded random weights, the same images, split and probe.
+Random: the same architecture with seeded random weights, the same images, split and probe; a dash where
+that was not measured.
 """
 
 
@@ -70,27 +77,36 @@ def render_card(
     sizes : file name -> bytes.
     bibliography : text of ``references.bib``, for the attributions.
     """
+    # Banks that share a data set or a backbone say the same about it, which is then said once.
     parts = [
-        INTRO,
+        _intro(banks),
         _files(banks, sizes),
-        _sources(banks, bibliography),
-        _provenance(banks),
+        "## Sources, licences, and what differs from the official sets\n",
+        *dict.fromkeys(_source(bank, bibliography) for bank in banks),
+        _commands(banks),
+        *dict.fromkeys(map(_backbone, sorted(banks, key=lambda bank: bank.meta.backbone))),
         _probes(banks, probes),
         "## Samples per class and split\n",
-        *map(_counts, banks),
+        *dict.fromkeys(map(_counts, banks)),
     ]
     return "\n".join(parts).rstrip() + "\n"
 
 
 def write_card(folder: Path, random: Path | None = None) -> None:
-    """Measure the probes of the banks in `folder` and write its ``README.md`` and ``probes.json``."""
+    """Write ``README.md`` and ``probes.json`` of `folder`, after measuring banks that have no score there.
+
+    A score counts for exactly the features it was measured on. Delete ``probes.json`` to measure all again.
+    """
     paths = [path for _, _, path in list_banks(folder)]
     stored = folder / PROBES_FILE
     old = json.loads(stored.read_text()) if stored.exists() else {}
     probes = {}
     for path in paths:
         bank = FeatureBank.load(path)
-        rows: BankProbes = {"checksum": bank.checksum, "pretrained": linear_probe(bank)}
+        rows: BankProbes = {
+            "checksum": bank.checksum,
+            "pretrained": stored_probe(bank, folder) or linear_probe(bank),
+        }
         untrained = random / f"{path.stem}_random.safetensors" if random else None
         if untrained is not None and untrained.exists():
             rows["random"] = linear_probe(FeatureBank.load(untrained))
@@ -128,9 +144,9 @@ def attribution(bibliography: str, key: str) -> str:
     return f"{names.rstrip('.')}. {plain['title']}. {where}, {plain['year']}.{doi}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    # The first column is text, the others are numbers.
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]], texts: int = 1) -> str:
+    # The first columns are text, the others are numbers.
+    lines = [head, ["---"] * texts + ["---:"] * (len(head) - texts), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
@@ -142,77 +158,114 @@ def _title(bank: FeatureBank) -> str:
     return DATASETS[bank.meta.dataset].title
 
 
+def _backbone_title(bank: FeatureBank) -> str:
+    name = bank.meta.backbone
+    return BACKBONES[name].title if name in BACKBONES else name
+
+
+def _intro(banks: Sequence[FeatureBank]) -> str:
+    restricted = dict.fromkeys(_title(bank) for bank in banks if "NC" in bank.meta.licence)
+    words = f":\n**banks of {', '.join(restricted)} are for non-commercial use only**" if restricted else ""
+    return INTRO.format(restricted=words)
+
+
 def _files(banks: Sequence[FeatureBank], sizes: Mapping[str, int]) -> str:
     rows = [
         (
             f"`{_file(bank)}`",
             f"{bank.n_samples:,}",
             bank.n_features,
+            *_reduction(bank),
             bank.n_classes,
             f"{sizes[_file(bank)] / 1e6:.2f}",
             f"`{bank.checksum[:12]}`",
         )
         for bank in banks
     ]
+    head = ("file", "samples N", "width D", "from", "variance kept", "classes K", "MB", "content checksum")
     total = f"Together {sum(sizes[_file(bank)] for bank in banks) / 1e6:.1f} MB.\n"
-    head = ("file", "samples N", "width D", "classes K", "MB", "content checksum")
-    return f"## Files\n\n{_table(head, rows)}\n{total}"
+    views = [line for bank in banks for line in _views(bank)]
+    reduced = [PROJECTION_TEXT] if any(bank.projection is not None for bank in banks) else []
+    return "\n".join([f"## Files\n\n{_table(head, rows)}", *reduced, *views, total])
 
 
-def _sources(banks: Sequence[FeatureBank], bibliography: str) -> str:
-    parts = ["## Sources, licences, and what differs from the official sets\n"]
-    for bank in banks:
-        info, meta = DATASETS[bank.meta.dataset], bank.meta
-        official = sum(info.counts.values())
-        parts += [
+def _reduction(bank: FeatureBank) -> tuple[object, str]:
+    """Return how many features there were, and which share of their variance is kept."""
+    if bank.projection is None:
+        return "-", "-"
+    kept = bank.meta.preprocessing.get("reduction", {}).get("explained_variance")
+    return bank.projection.shape[1], "-" if kept is None else f"{_percent(kept)} %"
+
+
+def _source(bank: FeatureBank, bibliography: str) -> str:
+    info, meta = DATASETS[bank.meta.dataset], bank.meta
+    return "\n".join(
+        [
             f"**{info.title}** ({info.modality})\n",
             f"- Source: <{meta.source}>. Licence of images and features: {meta.licence}.",
             f"- Attribution: {attribution(bibliography, meta.citation)}",
-            f"- {meta.notes} {bank.n_samples:,} of {official:,} images.",
+            f"- {meta.notes} {bank.n_samples:,} of {sum(info.counts.values()):,} images.",
             f"- {DIFFERS.get(meta.dataset, SAME)}",
-            *_views(bank),
             "",
         ]
-    return "\n".join(parts)
+    )
 
 
 def _views(bank: FeatureBank) -> list[str]:
     if bank.views is None:
         return []
-    text = f"- Also holds {len(bank.views)} augmented views of each training image"
+    text = f"`{_file(bank)}` also holds {len(bank.views)} augmented views of each training image"
     recipe = bank.meta.preprocessing.get("view_recipe")
     if recipe is None:
-        return [f"{text}."]
+        return [f"{text}.\n"]
     low, high = (f"{100 * share:g}" for share in recipe["crop_area"])
     narrow, wide = (f"{ratio:g}" for ratio in recipe["crop_ratio"])
     flip = f"{100 * recipe['horizontal_flip']:g}"
     return [
         f"{text}: random crops of {low} to {high} % of the area, {narrow} to {wide} times as wide as high, "
-        f"resized to the input; {flip} % are mirrored left to right."
+        f"resized to the input; {flip} % are mirrored left to right.\n"
     ]
 
 
-def _provenance(banks: Sequence[FeatureBank]) -> str:
+def _commands(banks: Sequence[FeatureBank]) -> str:
     commands = "\n".join(bank.meta.command for bank in banks)
-    parts = [
-        "## How they were made\n",
-        "`DATA` is the folder that holds the official files of each set.\n",
-        f"```\n{commands}\n```\n",
+    return (
+        "## How they were made\n\n`DATA` is the folder that holds the official files of each set.\n\n"
+        f"```\n{commands}\n```\n"
+    )
+
+
+def _backbone(bank: FeatureBank) -> str:
+    name, row = bank.meta.backbone, bank.meta.preprocessing
+    known = BACKBONES.get(name)
+    note = f" ({row['weights_note'].rstrip('.')})" if row.get("weights_note") else ""
+    size = " x ".join(map(str, row["input_size"][1:]))
+    # The library's name of a model ends in the name of the weights it would take itself.
+    architecture, pretraining = row["model"].partition(".")[0], known.pretraining if known else "unknown"
+    lines = [
+        f"**{_backbone_title(bank)}** (`{name}`)\n",
+        f"- Network: `{architecture}`, weights `{row['weights']}`{note}.",
+        f"- Weights: {pretraining}; licence {known.licence if known else 'see their source'}; "
+        f"SHA-256 `{row['weights_sha256']}`.",
+        f"- Feature: {row['output']}; forward pass in {row['precision']}.",
+        f"- Every image: RGB, {_resize(row, size)}, mean {_numbers(row['mean'])}, standard deviation "
+        f"{_numbers(row['std'])}.",
     ]
-    for name in dict.fromkeys(bank.meta.backbone for bank in banks):
-        row = next(bank.meta.preprocessing for bank in banks if bank.meta.backbone == name)
-        title = BACKBONES[name].title if name in BACKBONES else name
-        licence = BACKBONES[name].licence if name in BACKBONES else "see its source"
-        note = f" ({row['weights_note'].rstrip('.')})" if row.get("weights_note") else ""
-        size = " x ".join(map(str, row["input_size"][1:]))
-        parts += [
-            f"- Backbone: {title}, `{row['model']}`, weights `{row['weights']}`{note}.",
-            f"- Weights: licence {licence}, SHA-256 `{row['weights_sha256']}`.",
-            f"- Feature: {row['output']}; forward pass in {row['precision']}.",
-            f"- Every image: RGB, {row['interpolation']} resize and {row['crop_mode']} crop to {size} "
-            f"(crop fraction {row['crop_pct']}), mean {row['mean']}, standard deviation {row['std']}.\n",
-        ]
-    return "\n".join(parts)
+    if "reduction" in row:
+        reduction = row["reduction"]
+        lines.append(f"- Then {reduction['n_components']} {reduction['method']}.")
+    return "\n".join([*lines, ""])
+
+
+def _resize(row: Mapping[str, Any], size: str) -> str:
+    if row["crop_mode"] == "squash":
+        return f"{row['interpolation']} resize of the whole image to {size}, whatever its shape"
+    crop = f"{row['crop_mode']} crop to {size} (crop fraction {row['crop_pct']:g})"
+    return f"{row['interpolation']} resize and {crop}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def _probes(banks: Sequence[FeatureBank], probes: Probes) -> str:
@@ -220,21 +273,22 @@ def _probes(banks: Sequence[FeatureBank], probes: Probes) -> str:
     for bank in banks:
         trained, random = (probes[_file(bank)].get(kind) for kind in ("pretrained", "random"))
         if random and trained["auc"] <= random["auc"]:
-            idle.append(_title(bank))
+            idle.append(f"{_title(bank)} under {_backbone_title(bank)}")
         scores = [
             _percent(row[name]) if row else "-"
             for row in (trained, random)
             for name in ("accuracy", "balanced_accuracy", "auc")
         ]
         chance = (_percent(trained["majority_accuracy"]), _percent(1 / bank.n_classes))
-        rows.append((_title(bank), f"{trained['C']:g}", *scores, *chance))
+        rows.append((_title(bank), _backbone_title(bank), f"{trained['C']:g}", *scores, *chance))
     columns = ("accuracy", "balanced", "AUC")
-    head = ("dataset", "C", *columns, *(f"random: {name}" for name in columns), "majority class", "1 / K")
+    randoms = (f"random: {name}" for name in columns)
+    head = ("dataset", "backbone", "C", *columns, *randoms, "majority class", "1 / K")
     verdict = (
-        f"**No gain from this backbone: {', '.join(idle)}.** Random weights reach the same AUC or a "
+        f"**No gain from pretraining: {', '.join(idle)}.** Random weights reach the same AUC or a "
         "higher one; read results there as those of weak features.\n"
     )
-    return f"{PROBE_TEXT}\n{_table(head, rows)}\n{verdict if idle else ''}"
+    return "\n".join([PROBE_TEXT, _table(head, rows, texts=2), *([verdict] if idle else [])])
 
 
 def _percent(share: float) -> str:

@@ -21,6 +21,7 @@ from noisylib.features.backbones import Backbone, load_backbone
 from noisylib.features.bank import BankMeta, FeatureBank, bank_path
 from noisylib.features.bank_rules import SPLITS
 from noisylib.features.reading import read_batches
+from noisylib.features.reduce import check_components, reduce_bank
 from noisylib.features.shards import ShardFolder
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def extract_bank(
     name: str | None = None,
     out: str | Path | None = None,
     views: int = 0,
+    components: int = 0,
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
     precision: Precision = "auto",
@@ -59,6 +61,8 @@ def extract_bank(
     out : bank file; by default ``<dataset>-<name>.safetensors`` in the folder of the banks.
     views : augmented versions of each training image whose features the bank holds as well, 0 or >= 2;
         what is done to them is in `noisylib.features.augment` and in the bank's record.
+    components : keep this many principal components of the training split's features in place of the
+        features, see `noisylib.features.reduce`; 0 keeps the features.
     batch_size : images per forward pass.
     device : "cpu", "cuda", ... or "auto", the GPU if there is one.
     precision : "bfloat16" or "float32" forward pass; "auto" takes bfloat16 where the processor has it.
@@ -89,6 +93,7 @@ def extract_bank(
     command += [] if pretrained else ["--random-weights"]
     command += ["--name", name] if name not in (backbone, f"{backbone}_random") else []
     command += ["--views", str(views)] if views else []
+    command += ["--components", str(components)] if components else []
     command += ["--batch-size", str(batch_size), "--precision", precision]
     return extract_features(
         images,
@@ -96,6 +101,7 @@ def extract_bank(
         out=out or bank_path(dataset, name),
         name=name,
         views=views,
+        components=components,
         batch_size=batch_size,
         precision=precision,
         resume=resume,
@@ -111,6 +117,7 @@ def extract_features(
     out: str | Path,
     name: str | None = None,
     views: int = 0,
+    components: int = 0,
     batch_size: int = BATCH_SIZE,
     precision: Precision = "auto",
     resume: bool = True,
@@ -149,11 +156,15 @@ def extract_features(
     if augmentation:
         empty["views"] = np.zeros((len(images), views, 1))
     _bank(empty, images, meta)
+    if components:
+        n_train = int((images.split == SPLITS.index("train")).sum())
+        check_components(components, n_train, backbone.n_features)
     size = batch_size * max(1, shard_images // (batch_size * (1 + views)))
     shards = ShardFolder(out, fingerprint, len(images), size, resume)
     _fill(shards, images, backbone, augmentation, batch_size, precision, progress)
     arrays = shards.collect()
     bank = _bank(arrays, images, replace(meta, notes=_describe_sizes(arrays["sizes"])))
+    bank = reduce_bank(bank, components) if components else bank
     bank.save(out)
     shards.remove()
     return bank
@@ -176,7 +187,8 @@ def resolve_precision(precision: str, device: str) -> Precision:
 def forward(backbone: Backbone, pixels: Tensor, precision: Precision) -> np.ndarray:
     """Return the features (B, D) float16 of uint8 images (B, 3, H, W) on the backbone's device."""
     with torch.inference_mode(), _autocast(backbone.device.type, precision):
-        features = backbone.model(backbone.normalise(pixels))
+        images = backbone.normalise(pixels).contiguous(memory_format=torch.channels_last)
+        features = backbone.model(images)
     return features.float().cpu().numpy().astype(np.float16)
 
 

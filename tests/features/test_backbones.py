@@ -11,7 +11,7 @@ from _tiny_extraction import TINY, tiny_backbone, tiny_images, tiny_weights
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from noisylib.errors import NoisylibError, UnknownNameError
+from noisylib.errors import MissingDataError, NoisylibError, UnknownNameError
 from noisylib.features.backbones import BACKBONES, backbone_info, load_backbone
 
 WHITE, BLACK = (Image.new("RGB", (50, 40), colour) for colour in ("white", "black"))
@@ -56,7 +56,7 @@ def test_timm_rows_agree_with_timm(name):
     row = backbone_info(name)
     config = timm.get_pretrained_cfg(row.model_id).to_dict()
     if row.hub_id is None:
-        assert name == "msn_vitb16"
+        assert name in ("msn_vitb16", "mobilenetv2_birds")
         return
     assert config["hf_hub_id"] == row.hub_id
     with torch.device("meta"):
@@ -222,12 +222,33 @@ def test_mobilenet_padding_follows_the_classifier(tmp_path):
     assert hub.preprocessing["mean"] == [0.485, 0.456, 0.406]
 
 
+def test_birds_are_the_converted_mobilenet_under_a_name_of_their_own(tmp_path):
+    import timm
+
+    torch.manual_seed(0)
+    model = timm.create_model("mobilenetv2_100", pretrained=False, pad_type="same", num_classes=965)
+    save_file(model.state_dict(), tmp_path / "birds.safetensors")
+    named, found = (
+        load_backbone(name, tmp_path / "birds.safetensors") for name in ("mobilenetv2_birds", "mobilenetv2")
+    )
+    assert named.info.name == "mobilenetv2_birds"
+    for key in ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size", "weights_sha256"):
+        assert named.preprocessing[key] == found.preprocessing[key], key
+    image = torch.stack([named.transform(tiny_images().image(0))])
+    assert torch.equal(named.model(image), found.model(image))
+    # Its padding needs no checkpoint, unlike that of the row it shares a network with.
+    assert type(load_backbone("mobilenetv2_birds", pretrained=False).model.conv_stem).__name__ == "Conv2dSame"
+    with pytest.raises(MissingDataError, match=r"on no hub.*inat_bird_quant\.tflite.*--weights FILE"):
+        load_backbone("mobilenetv2_birds")
+
+
 @pytest.mark.parametrize(
     ("name", "file", "width"),
     [
         ("deit_tiny", "deit_tiny_patch16_224", 192),
         ("mobilenetv2", "mobilenetv2_100_imagenet", 1280),
         ("mobilenetv2", "mobilenetv2_100_inat_bird", 1280),
+        ("mobilenetv2_birds", "mobilenetv2_100_inat_bird", 1280),
     ],
 )
 def test_real_checkpoints_load_whole(shared_weights, name, file, width):

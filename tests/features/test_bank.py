@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -39,6 +40,9 @@ def arrays(**changes):
 
 # Three versions of the four training samples.
 VIEWS = np.arange(24, dtype=np.float16).reshape(3, 4, 2)
+# The mean of three original features, and the two directions they were projected on.
+PROJECTION = np.arange(9, dtype=np.float16).reshape(3, 3)
+OPTIONS = [{}, {"views": VIEWS}, {"projection": PROJECTION}, {"views": VIEWS, "projection": PROJECTION}]
 
 
 @pytest.fixture
@@ -77,9 +81,9 @@ def test_views_are_a_fresh_float32_array_or_none(bank, viewed):
     assert bank.training_views() is None
 
 
-@pytest.mark.parametrize("views", [None, VIEWS])
-def test_round_trip_keeps_every_bit(tmp_path, views):
-    bank = FeatureBank(**arrays(views=views))
+@pytest.mark.parametrize("options", OPTIONS)
+def test_round_trip_keeps_every_bit(tmp_path, options):
+    bank = FeatureBank(**arrays(**options))
     path = tmp_path / "made-tiny.safetensors"
     bank.save(path)
     again = FeatureBank.load(path)
@@ -116,6 +120,8 @@ def test_equal_banks_are_equal_files(bank, tmp_path):
         ({"groups": None}, False),
         ({"views": None}, True),
         ({"views": VIEWS}, False),
+        ({"projection": None}, True),
+        ({"projection": PROJECTION}, False),
     ],
 )
 def test_checksum_follows_the_content_not_the_notes(bank, changes, same):
@@ -128,6 +134,14 @@ def test_checksum_follows_the_views(viewed):
     assert FeatureBank(**arrays(views=VIEWS[:2])).checksum != viewed.checksum
 
 
+def test_checksum_follows_the_projection():
+    projected = FeatureBank(**arrays(projection=PROJECTION))
+    assert FeatureBank(**arrays(projection=PROJECTION.copy())).checksum == projected.checksum
+    assert FeatureBank(**arrays(projection=PROJECTION[::-1].copy())).checksum != projected.checksum
+    wider = np.hstack([PROJECTION, PROJECTION[:, :1]])
+    assert FeatureBank(**arrays(projection=wider)).checksum != projected.checksum
+
+
 def test_from_arrays_casts_what_fits():
     bank = FeatureBank.from_arrays(
         features=np.linspace(0, 1, 8).reshape(4, 2),
@@ -136,8 +150,10 @@ def test_from_arrays_casts_what_fits():
         class_names=["a", "b"],
         meta=META,
         views=VIEWS[:, :2].astype(np.float64),
+        projection=PROJECTION.astype(np.float64),
     )
-    assert bank.features.dtype == bank.views.dtype == np.float16
+    assert bank.features.dtype == bank.views.dtype == bank.projection.dtype == np.float16
+    assert bank.projection.tolist() == PROJECTION.tolist()
     assert bank.views.tolist() == VIEWS[:, :2].tolist()
     assert bank.features[3, 1] == np.float16(1)
     assert bank.split.dtype == np.uint8
@@ -182,6 +198,11 @@ def with_value(name, position, value, **kwargs):
             r"views\[0\] .* 2 of 4 rows, first row 0",
         ),
         ({"views": VIEWS, "split": np.repeat([1, 2], 4).astype(np.uint8)}, r"train split is empty"),
+        ({"projection": PROJECTION[:2]}, r"projection has shape \(2, 3\); it must be \(3, D0\) with D0 >= 2"),
+        ({"projection": PROJECTION[:, :1]}, r"projection has shape \(3, 1\)"),
+        ({"projection": PROJECTION[0]}, r"projection has shape \(3,\)"),
+        ({"projection": PROJECTION.astype(np.float32)}, r"projection has dtype float32; .* float16"),
+        ({"projection": np.where(PROJECTION == 4, np.float16(np.inf), PROJECTION)}, r"projection holds NaN"),
     ],
 )
 def test_bad_content_is_refused(changes, words):
@@ -199,6 +220,7 @@ def test_bad_content_is_refused(changes, words):
         ({"split": np.full(8, 256)}, r"split holds values from 256 to 256, beyond uint8"),
         ({"views": np.full((2, 4, 2), -7e4)}, r"views holds 70000; float16 ends at 65504"),
         ({"views": np.full((2, 4, 2), "a")}, r"views has dtype <U1; give real numbers"),
+        ({"projection": np.full((3, 3), 7e4)}, r"projection holds 70000; float16 ends at 65504"),
     ],
 )
 def test_from_arrays_refuses_what_a_cast_would_change(changes, words):
@@ -213,10 +235,10 @@ def test_a_split_may_be_empty_but_not_unknown():
         bank.part("tests")
 
 
-@pytest.mark.parametrize("views", [None, VIEWS])
-def test_every_damaged_byte_is_noticed(tmp_path, views):
+@pytest.mark.parametrize("options", OPTIONS)
+def test_every_damaged_byte_is_noticed(tmp_path, options):
     path = tmp_path / "made-tiny.safetensors"
-    FeatureBank(**arrays(views=views)).save(path)
+    FeatureBank(**arrays(**options)).save(path)
     whole = path.read_bytes()
     for position in range(len(whole)):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
@@ -277,31 +299,30 @@ def test_rules_hold_for_a_file_with_valid_checksum(tmp_path):
     with pytest.raises(BankError, match="altered or damaged"):
         FeatureBank.load(path)
     rewrite(path, tensors, format="noisylib-bank-9")
-    with pytest.raises(BankError, match="this version reads 'noisylib-bank-1' and 'noisylib-bank-2'"):
+    with pytest.raises(BankError, match="reads 'noisylib-bank-1', 'noisylib-bank-2', 'noisylib-bank-3'"):
         FeatureBank.load(path)
 
 
-def test_views_and_the_second_format_come_together(tmp_path):
+# Which optional arrays each format holds; the third may hold views as well.
+FORMATS = [(1, {}), (2, {"views": VIEWS}), (3, {"projection": PROJECTION}), (3, OPTIONS[-1])]
+
+
+@pytest.mark.parametrize(("number", "options"), FORMATS)
+def test_each_format_is_written_and_read_with_its_own_arrays_only(tmp_path, number, options):
     path = tmp_path / "made-tiny.safetensors"
-    tensors = {name: arrays()[name] for name in ("features", "labels", "split", "groups")}
-    rewrite(path, {**tensors, "views": VIEWS}, format="noisylib-bank-2")
-    assert FeatureBank.load(path).views.tolist() == VIEWS.tolist()
-    rewrite(path, {**tensors, "views": VIEWS})
-    with pytest.raises(BankError, match=r"'noisylib-bank-1' with arrays .*'views'"):
-        FeatureBank.load(path)
-    rewrite(path, tensors, format="noisylib-bank-2")
-    with pytest.raises(
-        BankError, match=r"'noisylib-bank-2' with arrays \['features', 'groups', 'labels', 'split'\]"
-    ):
-        FeatureBank.load(path)
-
-
-def test_format_is_the_first_unless_there_are_views(bank, viewed, tmp_path):
-    for made, number in ((bank, 1), (viewed, 2)):
-        made.save(tmp_path / "a.safetensors")
-        with safe_open(tmp_path / "a.safetensors", framework="np") as file:
-            assert json.loads(file.metadata()["noisylib"])["format"] == f"noisylib-bank-{number}"
-            assert ("views" in file.keys()) is (number == 2)  # noqa: SIM118 - safetensors has no __contains__
+    tensors = {name: arrays()[name] for name in ("features", "labels", "split", "groups")} | options
+    bank = FeatureBank(**arrays(**options))
+    bank.save(path)
+    with safe_open(path, framework="np") as file:
+        assert json.loads(file.metadata()["noisylib"])["format"] == f"noisylib-bank-{number}"
+        assert set(file.keys()) == set(tensors)
+    for other in {1, 2, 3} - {number}:
+        rewrite(path, tensors, format=f"noisylib-bank-{other}")
+        names = re.escape(str(sorted(tensors)))
+        with pytest.raises(BankError, match=rf"'noisylib-bank-{other}' with arrays {names}"):
+            FeatureBank.load(path)
+    rewrite(path, tensors, format=f"noisylib-bank-{number}")
+    assert FeatureBank.load(path).checksum == bank.checksum
 
 
 def test_failed_save_leaves_the_old_file(bank, tmp_path, monkeypatch):

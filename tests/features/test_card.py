@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from noisylib.features import BankMeta, FeatureBank, list_banks
+from noisylib.features import BankMeta, FeatureBank, card, list_banks
 from noisylib.features.card import attribution, card_of, render_card, write_card
 from noisylib.features.probe import linear_probe
 
@@ -85,22 +85,81 @@ def test_card_states_counts_licence_command_and_scores():
         "| malignant | 10 | 0 | 5 | 15 |",
         "| rest | 20 | 0 | 10 | 30 |",
         "| all | 30 | 0 | 15 | 45 |",
-        "| `breastmnist-deit_tiny.safetensors` | 45 | 4 | 2 | 0.01 |",
+        "| `breastmnist-deit_tiny.safetensors` | 45 | 4 | - | - | 2 | 0.01 |",
         made_bank().checksum[:12],
         "Licence of images and features: CC BY 4.0.",
         "Yang, Jiancheng et al. MedMNIST v2. Scientific Data, 2023. https://doi.org/10.1038/s41597-022-01721-8",
         "noisylib features extract breastmnist",
         "LayerNorm rounded",
-        "| BreastMNIST | 1 | 90.0 | 80.0 | 95.0 | - | - | - | 66.7 | 50.0 |",
+        "| BreastMNIST | DeiT-Ti | 1 | 90.0 | 80.0 | 95.0 | - | - | - | 66.7 | 50.0 |",
+        "bicubic resize and center crop to 224 x 224 (crop fraction 0.9), mean 0.5, 0.5, 0.5,",
     ):
         assert part in card
-    assert "No gain from this backbone" not in card
+    assert "No gain" not in card
+    assert "variance of the z-scored" not in card
+    assert "keep their licence.\n" in card
+
+
+def made_reduced(backbone: str = "mobilenetv2", kept: float = 0.7814) -> FeatureBank:
+    """The same samples under another backbone, 6 of its features reduced to 4."""
+    bank = made_bank(3.0, backbone)
+    record = {"n_components": 4, "method": "principal components", "explained_variance": kept}
+    looks = {"crop_mode": "squash", "model": "net.tag", "mean": [128 / 255] * 3, "reduction": record}
+    meta = replace(bank.meta, preprocessing={**bank.meta.preprocessing, **looks}, command=f"make {backbone}")
+    return replace(bank, meta=meta, projection=np.ones((5, 6), np.float16))
+
+
+def test_card_of_several_backbones_says_what_they_share_once():
+    banks = [made_bank(), made_reduced(), made_reduced("mine", 0.5)]
+    files = [f"breastmnist-{bank.meta.backbone}.safetensors" for bank in banks]
+    probes = {file: {"pretrained": probe(bank)} for file, bank in zip(files, banks, strict=True)}
+    probes[files[1]]["random"] = probe(banks[1], auc=0.95)
+    probes[files[2]]["random"] = probe(banks[2], auc=0.94)
+    card = render_card(banks, probes, dict.fromkeys(files, 500_000), BIB)
+    for once in (
+        "**BreastMNIST** (breast ultrasound)",
+        "- Attribution: Yang, Jiancheng",
+        "### BreastMNIST",
+        "| malignant | 10 | 0 | 5 | 15 |",
+        "| `breastmnist-deit_tiny.safetensors` | 45 | 4 | - | - | 2 | 0.50 |",
+        "| `breastmnist-mobilenetv2.safetensors` | 45 | 4 | 6 | 78.1 % | 2 | 0.50 |",
+        "| `breastmnist-mine.safetensors` | 45 | 4 | 6 | 50.0 % | 2 | 0.50 |",
+        "Together 1.5 MB.",
+        "keep so much of the\nvariance of the z-scored training split",
+        "noisylib features extract breastmnist\nmake mobilenetv2\nmake mine\n",
+        "**DeiT-Ti** (`deit_tiny`)",
+        "**MobileNetV2 1.0** (`mobilenetv2`)",
+        "**mine** (`mine`)",
+        "- Weights: unknown; licence see their source; SHA-256",
+        "bicubic resize and center crop",
+        "| BreastMNIST | DeiT-Ti | 1 | 90.0 | 80.0 | 95.0 | - | - | - | 66.7 | 50.0 |",
+        "| BreastMNIST | MobileNetV2 1.0 | 1 | 90.0 | 80.0 | 95.0 | 90.0 | 80.0 | 95.0 | 66.7 | 50.0 |",
+        "| BreastMNIST | mine | 1 | 90.0 | 80.0 | 95.0 | 90.0 | 80.0 | 94.0 | 66.7 | 50.0 |",
+        "**No gain from pretraining: BreastMNIST under MobileNetV2 1.0.**",
+    ):
+        assert card.count(once) == 1, once
+    assert card.count("- Then 4 principal components.\n") == 2
+    squeezed = "bicubic resize of the whole image to 224 x 224, whatever its shape, mean 0.502, 0.502, 0.502,"
+    assert card.count(squeezed) == 2
+    assert card.count("- Network: `net`, weights `a file` (LayerNorm rounded).") == 2
+    # What differs is said for each.
+    other = replace(banks[1], split=np.r_[banks[1].split[:44], 1].astype(np.uint8))
+    files = dict.fromkeys(files, 1)
+    assert render_card([banks[0], other], probes, files, BIB).count("### BreastMNIST") == 2
+
+
+def test_card_names_the_sets_that_may_not_be_sold():
+    bank = made_bank()
+    free, restricted = render(bank), render(replace(bank, meta=replace(bank.meta, licence="CC BY-NC 4.0")))
+    assert "non-commercial" not in free
+    assert "keep their licence:\n**banks of BreastMNIST are for non-commercial use only**.\n" in restricted
 
 
 def test_card_says_where_pretraining_gains_nothing():
     bank = made_bank()
-    assert "No gain from this backbone: BreastMNIST." in render(bank, random=probe(bank, auc=0.95))
-    assert "No gain from this backbone" not in render(bank, random=probe(bank, auc=0.94))
+    words = "No gain from pretraining: BreastMNIST under DeiT-Ti."
+    assert words in render(bank, random=probe(bank, auc=0.95))
+    assert "No gain" not in render(bank, random=probe(bank, auc=0.94))
 
 
 def test_card_says_which_banks_hold_views_and_how_they_were_made():
@@ -109,7 +168,7 @@ def test_card_says_which_banks_hold_views_and_how_they_were_made():
     recipe = {"crop_area": [0.6, 1.0], "crop_ratio": [0.9, 1.1], "horizontal_flip": 0.5}
     meta = replace(bank.meta, preprocessing={**bank.meta.preprocessing, "view_recipe": recipe})
     views = np.zeros((4, 30, 4), dtype=np.float16)
-    line = "\n- Also holds 4 augmented views of each training image"
+    line = "\n`breastmnist-deit_tiny.safetensors` also holds 4 augmented views of each training image"
     assert f"{line}.\n" in render(replace(bank, views=views))
     assert (
         f"{line}: random crops of 60 to 100 % of the area, 0.9 to 1.1 times as wide as high, "
@@ -123,7 +182,7 @@ def test_attribution_reads_bibtex():
         attribution(BIB, "absent")
 
 
-def test_write_card_keeps_random_scores_that_were_measured_before(tmp_path):
+def test_write_card_keeps_scores_that_were_measured_before(tmp_path, monkeypatch):
     folder, random = tmp_path / "data" / "banks", tmp_path / "random"
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "references.bib").write_text(BIB)
@@ -137,9 +196,16 @@ def test_write_card_keeps_random_scores_that_were_measured_before(tmp_path):
         "pretrained": linear_probe(made_bank()),
         "random": linear_probe(made_bank(0.0)),
     }
-    write_card(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(card, "linear_probe", lambda bank: pytest.fail("measured again"))
+        write_card(folder)
     assert json.loads((folder / "probes.json").read_text()) == first
     assert (folder / "README.md").read_text() == card_of(folder, first)
+    changed = made_bank(1.0)
+    changed.save(folder / "breastmnist-deit_tiny.safetensors")
+    write_card(folder)
+    rows = json.loads((folder / "probes.json").read_text())["breastmnist-deit_tiny.safetensors"]
+    assert (rows["checksum"], rows["pretrained"]) == (changed.checksum, linear_probe(changed))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from noisylib.errors import MissingDataError, UnknownNameError
 from noisylib.features import list_banks, load_bank
 
 SHIPPED = ("breastmnist", "ham10000", "pbc", "pneumoniamnist", "retinamnist")
+REDUCED = {"mobilenetv2": "aba4445b", "mobilenetv2_birds": "f82bffef"}  # and their weights' SHA-256
+BACKBONES = ("deit_tiny", *REDUCED)
 
 
 @pytest.mark.parametrize("dataset", SHIPPED)
@@ -29,10 +31,32 @@ def test_bank_is_the_official_set_under_deit_tiny(dataset):
     assert bank.meta.preprocessing["weights_sha256"].startswith("b2e17235")
 
 
+@pytest.mark.parametrize("backbone", REDUCED)
 @pytest.mark.parametrize("dataset", SHIPPED)
-def test_bank_is_written_again_as_it_was_read(dataset, root, tmp_path):
-    load_bank(dataset).save(tmp_path / "again.safetensors")
-    shipped = root / "data" / "banks" / f"{dataset}-deit_tiny.safetensors"
+def test_other_backbones_saw_the_same_images_and_are_reduced(dataset, backbone):
+    bank, first = load_bank(dataset, backbone), load_bank(dataset)
+    for name in ("labels", "split", "groups"):
+        assert np.array_equal(getattr(bank, name), getattr(first, name))
+    for name in ("licence", "citation", "source", "notes"):
+        assert getattr(bank.meta, name) == getattr(first.meta, name)
+    assert bank.class_names == first.class_names
+    assert (bank.n_features, bank.projection.shape) == (256, (257, 1280))
+    record = bank.meta.preprocessing
+    assert record["weights_sha256"].startswith(REDUCED[backbone])
+    assert (record["reduction"]["n_components"], record["reduction"]["original_features"]) == (256, 1280)
+    assert 0.7 < record["reduction"]["explained_variance"] < 1
+    assert "--components 256" in bank.meta.command
+    # Of a PCA on the training split, rotated: no mean, one variance; float16 keeps three digits.
+    X = bank.part("train")[0].astype(np.float64)
+    np.testing.assert_allclose(X.var(0), X.var(0).mean(), rtol=0.01)
+    assert np.abs(X.mean(0)).max() < 0.02 * X.std()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("dataset", SHIPPED)
+def test_bank_is_written_again_as_it_was_read(dataset, backbone, root, tmp_path):
+    load_bank(dataset, backbone).save(tmp_path / "again.safetensors")
+    shipped = root / "data" / "banks" / f"{dataset}-{backbone}.safetensors"
     assert (tmp_path / "again.safetensors").read_bytes() == shipped.read_bytes()
 
 
@@ -49,10 +73,14 @@ def test_commands_name_no_folder_of_a_machine(root):
         assert re.fullmatch(r"noisylib features extract \w+ --backbone \w+ --data DATA/\w+ [^/]*", command)
 
 
-def test_the_five_banks_are_small(root):
+def test_the_banks_are_small(root):
     banks = list_banks(root / "data" / "banks")
-    assert [dataset for dataset, _, _ in banks] == list(SHIPPED)
-    assert sum(path.stat().st_size for _, _, path in banks) < 15e6
+    assert [(dataset, backbone) for dataset, backbone, _ in banks] == [
+        (dataset, backbone) for dataset in SHIPPED for backbone in BACKBONES
+    ]
+    sizes = {(dataset, backbone): path.stat().st_size for dataset, backbone, path in banks}
+    assert sum(sizes[dataset, "deit_tiny"] for dataset in SHIPPED) < 15e6
+    assert sum(sizes.values()) < 60e6
 
 
 @pytest.mark.parametrize(("dataset", "shape"), [("digits", (1797, 64, 10)), ("breast_cancer", (569, 30, 2))])
