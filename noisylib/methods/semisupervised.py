@@ -42,6 +42,10 @@ class SemiSupervised(Method):
     ramp_epochs: float = hyper(
         16, "epochs over which the unlabelled loss comes in", "Li et al. 2020, release", low=1e-3, high=10_000
     )
+    prior_weight: float = hyper(
+        1.0, "weight of the penalty that holds the mean prediction near uniform",
+        "Li et al. 2020, equation 12", low=0, high=1000,
+    )  # fmt: skip
 
     def head_kinds(self, head: str) -> tuple[tuple[str, int], ...]:
         """Two networks."""
@@ -81,7 +85,9 @@ class SemiSupervised(Method):
         views = rows.shape[1] // batch.index.shape[1]
         labelled = batch.selected.repeat(1, 1, 1, views)
         weight = batch.state["unlabelled_weight"] * min(since / self.ramp_epochs, 1.0)
-        training.backward(x, mixed_gradient(training.forward(x), targets, labelled, weight))
+        training.backward(
+            x, mixed_gradient(training.forward(x), targets, labelled, weight, self.prior_weight)
+        )
         training.step()
 
     def _mixed(self, training: Training, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -132,8 +138,10 @@ def sharpen(q: Tensor, temperature: float) -> Tensor:
     return powered / powered.sum(-1, keepdim=True)
 
 
-def mixed_loss(logits: Tensor, targets: Tensor, labelled: Tensor, weight: Tensor) -> Tensor:
-    """Return L_x + weight L_u + L_pen of each network, (nets, S, H).
+def mixed_loss(
+    logits: Tensor, targets: Tensor, labelled: Tensor, weight: Tensor, prior: float = 1.0
+) -> Tensor:
+    """Return L_x + weight L_u + prior L_pen of each network, (nets, S, H).
 
     L_x is the cross entropy with soft targets, a mean over labelled rows; L_u the squared error of
     probabilities, a mean over unlabelled rows and classes; L_pen = sum_c (1/K) log((1/K) / m_c) with m
@@ -144,6 +152,7 @@ def mixed_loss(logits: Tensor, targets: Tensor, labelled: Tensor, weight: Tensor
     logits, targets : (nets, S, H, rows, K).
     labelled : (nets, S, H, rows) bool.
     weight : (S, H) of the unlabelled loss.
+    prior : weight of the penalty, 1 in the paper.
 
     Source: Li et al. 2020, equations 9 to 12.
     """
@@ -153,17 +162,19 @@ def mixed_loss(logits: Tensor, targets: Tensor, labelled: Tensor, weight: Tensor
     supervised = (_share(labelled, p) * -(targets * log_p).sum(-1)).sum(-1)
     squared = (_share(~labelled, p) * ((p - targets) ** 2).mean(-1)).sum(-1)
     penalty = -(K * _mean_prediction(p)).log().mean(-1)
-    return supervised + weight * squared + penalty
+    return supervised + weight * squared + prior * penalty
 
 
-def mixed_gradient(logits: Tensor, targets: Tensor, labelled: Tensor, weight: Tensor) -> Tensor:
+def mixed_gradient(
+    logits: Tensor, targets: Tensor, labelled: Tensor, weight: Tensor, prior: float = 1.0
+) -> Tensor:
     """Return d (sum of `mixed_loss`) / d logits."""
     K, rows = logits.shape[-1], logits.shape[-2]
     p = softmax(logits)
     apart = p - targets
     # The unlabelled part and the penalty act through p: dz = p (g - <p, g>) with g = d loss / d p.
     share = 2 / K * weight.unsqueeze(-1) * _share(~labelled, p)
-    g = apart * share.unsqueeze(-1) - (1 / (K * rows)) / _mean_prediction(p).unsqueeze(-2)
+    g = apart * share.unsqueeze(-1) - (prior / (K * rows)) / _mean_prediction(p).unsqueeze(-2)
     through_p = p * (g - (p * g).sum(-1, keepdim=True))
     return apart.mul_(_share(labelled, p).unsqueeze(-1)).add_(through_p)
 

@@ -49,12 +49,12 @@ def mixed(monkeypatch) -> SimpleNamespace:
     """What the last mixed step was given, and every weight of the unlabelled loss so far."""
     seen = SimpleNamespace(weights=[])
 
-    def spy(z, targets, labelled, weight):
+    def spy(z, targets, labelled, weight, prior):
         seen.logits, seen.targets, seen.labelled, seen.weight = (
             t.clone() for t in (z, targets, labelled, weight)
         )
         seen.weights.append(weight.flatten().tolist())
-        seen.gradient = mixed_gradient(z, targets, labelled, weight)
+        seen.gradient = mixed_gradient(z, targets, labelled, weight, prior)
         return seen.gradient
 
     monkeypatch.setattr(semisupervised, "mixed_gradient", spy)
@@ -80,11 +80,11 @@ def test_certain_labels_without_the_other_terms_cost_ce() -> None:
     torch.testing.assert_close(loss - penalty, cross_entropy(z, y).mean(-1), rtol=0, atol=1e-14)
 
 
-def penalty_of(p: torch.Tensor) -> float:
+def penalty_of(p: torch.Tensor, prior: float = 1.0) -> float:
     """The loss where no row is labelled and the unlabelled ones do not count: the penalty."""
     z = p.log().view(1, 1, 1, *p.shape)
-    part = NONE.expand(z.shape[:-1])
-    return mixed_loss(z, torch.full_like(z, 1 / p.shape[-1]), part, torch.zeros((1, 1), dtype=F64)).item()
+    part, nothing = NONE.expand(z.shape[:-1]), torch.zeros((1, 1), dtype=F64)
+    return mixed_loss(z, torch.full_like(z, 1 / p.shape[-1]), part, nothing, prior).item()
 
 
 def test_penalty_is_zero_for_a_uniform_mean_and_positive_else() -> None:
@@ -96,9 +96,23 @@ def test_penalty_is_zero_for_a_uniform_mean_and_positive_else() -> None:
     for _ in range(20):
         assert penalty_of(torch.softmax(torch.randn((5, 4), generator=g, dtype=F64), -1)) > 1e-6
     # KL(uniform | mean), by hand.
-    assert penalty_of(torch.tensor([[0.5, 0.5], [0.7, 0.3]], dtype=F64)) == pytest.approx(
-        0.5 * math.log(0.5 / 0.6) + 0.5 * math.log(0.5 / 0.4), abs=1e-15
-    )
+    p, divergence = torch.tensor([[0.5, 0.5], [0.7, 0.3]], dtype=F64), -0.5 * math.log(4 * 0.6 * 0.4)
+    assert penalty_of(p) == pytest.approx(divergence, abs=1e-15)
+    assert penalty_of(p, 0.25) == pytest.approx(0.25 * divergence, abs=1e-15)
+
+
+def test_the_weight_of_the_penalty_reaches_the_step(monkeypatch) -> None:
+    given = []
+
+    def spy(z, targets, labelled, weight, prior):
+        given.append(prior)
+        return torch.zeros_like(z)
+
+    monkeypatch.setattr(semisupervised, "mixed_gradient", spy)
+    training = bank(prior_weight=0.25)
+    divided(training, torch.zeros((2, N)), torch.zeros((2, N), dtype=torch.bool))
+    watched_step(training, batch_of(training, torch.tensor([2, 9, 4]), epoch=4))
+    assert given == [0.25]
 
 
 @pytest.mark.parametrize("K", [2, 5])
@@ -136,9 +150,10 @@ def test_mixed_gradient_is_that_of_the_mixed_loss() -> None:
     labelled[:, 0, 0], labelled[:, 1, 1] = False, True
     weight = torch.tensor([[7.0, 0.0], [1.0, 25.0]], dtype=F64)
     kept = z.detach().clone()
-    written = mixed_gradient(z.detach(), targets, labelled, weight)
-    (expected,) = torch.autograd.grad(mixed_loss(z, targets, labelled, weight).sum(), z)
-    torch.testing.assert_close(written, expected, rtol=0, atol=1e-14)
+    for prior in (1.0, 0.3, 0.0):
+        written = mixed_gradient(z.detach(), targets, labelled, weight, prior)
+        (expected,) = torch.autograd.grad(mixed_loss(z, targets, labelled, weight, prior).sum(), z)
+        torch.testing.assert_close(written, expected, rtol=0, atol=1e-14)
     assert torch.equal(z.detach(), kept)
 
 

@@ -149,9 +149,9 @@ def test_weak_views_make_the_targets_and_strong_ones_are_mixed(monkeypatch) -> N
     monkeypatch.setattr(mixup, "numpy_generator", lambda *parts: drawn)
     original, targets, asked = semisupervised.mixed_gradient, [], []
 
-    def spy(z, q, labelled, weight):
+    def spy(z, q, labelled, weight, prior):
         targets.append(q.clone())
-        return original(z, q, labelled, weight)
+        return original(z, q, labelled, weight, prior)
 
     monkeypatch.setattr(semisupervised, "mixed_gradient", spy)
     made_views = torch.randn((4, 1, 3, 4), generator=torch.Generator().manual_seed(5), dtype=F64)

@@ -44,7 +44,13 @@ class Case:
     label: str = ""
 
 
-SEMI = {"warm_up": 0.34, "ramp_epochs": 2.5, "temperature": 0.5, "alpha": 4.0}  # two epochs of warm-up
+SEMI = {
+    "warm_up": 0.34,
+    "ramp_epochs": 2.5,
+    "temperature": 0.5,
+    "alpha": 4.0,
+    "prior_weight": 1.0,
+}  # two epochs of warm-up
 NUMBERS = {"unlabelled_weight": 7.0, "warm_up_penalty": 0.5, "threshold": 0.6, "drop": 0.25}
 FOLDS = {"folds": 3, "fold_epochs": 4}
 UNICON = {"filter": 5.0, "unlabelled_weight": 30.0, "weak_drop": 0.1, "strong_drop": 0.2}
@@ -66,6 +72,7 @@ CASES = [
     Case("cl_prune", FOLDS),
     Case("dividemix", {**SEMI, "threshold": 0.5, "drop": 0.1}, label="told"),
     Case("dividemix", {**SEMI, **NUMBERS}, views=3, label="views"),
+    Case("dividemix", {**SEMI, **NUMBERS, "prior_weight": 0.3}, label="prior"),
     Case("unicon", {**SEMI, **UNICON, "d_mu": 0.3, "filter": 4.0}),
     Case("unicon", {**SEMI, **UNICON, "d_mu": 0.7}, views=5, label="views"),
     Case("turn", {"q": 0.7, "probe": 0.4, "tau": 0.6}, ("linear", "adapter")),

@@ -26,6 +26,7 @@ class SemiSupervised(Rule):
     temperature: float
     alpha: float
     ramp_epochs: float
+    prior_weight: float
     unlabelled_weight: float
     weight: list = field(default_factory=list, init=False)
     labelled: list = field(default_factory=list, init=False)
@@ -102,7 +103,7 @@ class SemiSupervised(Rule):
                 known.append(soft_ce(z, q))
             else:
                 guessed.append(((p - q) ** 2).sum() / run.K)
-        loss = sum((1 / run.K) * torch.log((1 / run.K) / mean_p[c]) for c in range(run.K))
+        loss = self.prior_weight * sum((1 / run.K) * torch.log((1 / run.K) / mean_p[c]) for c in range(run.K))
         if known:
             loss = loss + sum(known) / len(known)
         if guessed:
