@@ -2,6 +2,7 @@
 PYTHON ?= python3
 JOBS ?= 0
 CONFIG ?= configs/embedded.yaml
+ARMS := $(sort $(wildcard configs/arms/*.yaml))
 # The heads are small: threads that wait for each other cost more than they bring, so processes are used instead.
 export OMP_NUM_THREADS ?= 1
 
@@ -10,10 +11,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STRIP := nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill"
 
-.DEFAULT_GOAL := help
-.PHONY: help install test book run bench check clean
+.DEFAULT_GOAL := .list
+.PHONY: .list install test book run archive bench check clean
 
-help:  ## list the targets
+# What `make` alone does; it has no name of its own to call.
+.list:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
 
 install: $(STAMP)  ## make .venv from requirements.lock (PYTHON=python3.11 picks the interpreter)
@@ -31,6 +33,11 @@ book: $(STAMP)  ## run the embedded study, the chapters that are out of date, an
 
 run: $(STAMP)  ## run or resume a study (CONFIG=configs/embedded.yaml; JOBS=0 takes every core)
 	$(BIN)/noisylib run $(CONFIG) --jobs $(JOBS)
+
+archive: $(STAMP)  ## run or resume the 150-condition benchmark and its arms (hours), and collect both tables in results
+	for config in configs/archive.yaml $(ARMS); do $(BIN)/noisylib run $$config --jobs $(JOBS) || exit; done
+	$(BIN)/noisylib collect configs/archive.yaml --out results/archive.parquet
+	$(BIN)/noisylib collect $(ARMS) --out results/arms.parquet
 
 bench: $(STAMP)  ## measure the training core (ARGS="--extraction --methods --mixtures" measures more)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -51,12 +51,12 @@ def run(
     """Run a study. What is done is not done again; Ctrl-C loses at most the chunks in flight."""
     from tqdm import tqdm
 
-    from noisylib.devices import pick_device
+    from noisylib.devices import pick_device, usable_cores
     from noisylib.study import plan_study, run_study
-    from noisylib.study.runner import default_jobs, estimate_seconds
+    from noisylib.study.runner import estimate_seconds
 
     device = str(pick_device(device))
-    jobs = (default_jobs() if device == "cpu" else 1) if jobs < 1 else jobs
+    jobs = (usable_cores() if device == "cpu" else 1) if jobs < 1 else jobs
     plan = plan_study(config, results, banks=banks, device=device, extend=extend, create=not dry_run)
     done = plan.total - plan.missing
     typer.echo(
@@ -100,7 +100,7 @@ def run(
 
 @app.command()
 def collect(
-    config: Annotated[Path, typer.Argument(help="Study file, such as configs/embedded.yaml.")],
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="One or more study files.")],
     out: Annotated[
         Path | None, typer.Option(help="Parquet or CSV file; default: <results>/<study>.parquet.")
     ] = None,
@@ -108,19 +108,43 @@ def collect(
     banks: Banks = None,
     partial: Annotated[bool, typer.Option("--partial", help="Accept a study that is not finished.")] = False,
 ) -> None:
-    """Write all rows of a study as one table."""
-    from noisylib.files import write_aside
-    from noisylib.study import collect as collect_rows
-    from noisylib.study import load_config
+    """Write all rows of studies as one table; a Parquet file gets a JSON file on their making beside it."""
+    from noisylib.study.archive import collect_archive
+    from noisylib.study.config import load_config
 
-    study = load_config(config)
-    rows = collect_rows(study, results, banks=banks, partial=partial)
-    out = out or results / f"{study.name}.parquet"
-    if out.suffix not in (".parquet", ".csv"):
-        raise NoisylibError(f"out={out}: a name ending in .parquet or .csv is needed.")
-    with write_aside(out) as aside:
-        rows.to_csv(aside, index=False) if out.suffix == ".csv" else rows.to_parquet(aside, index=False)
-    typer.echo(f"{len(rows)} runs in {out}")
+    if out is None and len(configs) > 1:
+        raise NoisylibError("several studies make one table: name it by --out results/NAME.parquet.")
+    studies = [load_config(config) for config in configs]
+    out = out or results / f"{studies[0].name}.parquet"
+    rows, written = collect_archive(studies, out, results=results, banks=banks, partial=partial)
+    typer.echo(f"{len(rows)} runs in {out}" + ("" if written else ", which held them already"))
+
+
+@app.command()
+def rerun(
+    config: Annotated[Path, typer.Argument(help="File of a finished study, such as configs/archive.yaml.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows to draw at random.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Train drawn rows only, not all that were trained with them.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="Worker processes; 0 takes one per core.")] = 0,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:N; default: as the stored rows.")
+    ] = None,
+    results: Results = Path("results"),
+    banks: Banks = None,
+) -> None:
+    """Train random rows of a finished study again and compare; 1 is returned if one is off by over 0.001."""
+    from noisylib.study.rerun import rerun as run_again
+
+    again = run_again(
+        config, results, rows=rows, seed=seed, alone=alone, jobs=jobs, device=device, banks=banks
+    )
+    typer.echo(again.listing())
+    typer.echo(again.summary())
+    if not again.holds:
+        raise typer.Exit(1)
 
 
 @app.command("list")
@@ -189,6 +213,9 @@ def extract(
     views: Annotated[
         int, typer.Option(help="Augmented versions of each training image to store too: 0, or 2 and more.")
     ] = 0,
+    components: Annotated[
+        int, typer.Option(help="Keep this many principal components of the training split; 0 keeps all.")
+    ] = 0,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch absent files of a MedMNIST or CIFAR set.")
@@ -211,6 +238,7 @@ def extract(
         name=name,
         out=out,
         views=views,
+        components=components,
         batch_size=batch_size,
         device=device,
         precision=precision,
@@ -222,6 +250,40 @@ def extract(
         f"{bank.n_samples} images{seen}, {bank.n_features} features each: "
         f"{bank.meta.dataset}-{bank.meta.backbone}"
     )
+
+
+@features_app.command("study")
+def extract_study(
+    config: Annotated[Path, typer.Argument(help="Study file, such as configs/paper.yaml.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder with one folder of official files per set; medmnist/ for MedMNIST.")
+    ],
+    banks: Banks = None,
+    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch absent files of MedMNIST and CIFAR sets.")
+    ] = False,
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (bfloat16 where the processor has it), bfloat16 or float32.")
+    ] = "auto",
+) -> None:
+    """Make all feature banks of a study that are missing. The same command goes on where it was stopped."""
+    from noisylib.study import load_config
+    from noisylib.study.banks import extract_banks
+
+    made = extract_banks(
+        load_config(config),
+        data,
+        banks=banks,
+        batch_size=batch_size,
+        download=download,
+        device=device,
+        precision=precision,
+        echo=typer.echo,
+    )
+    where = "" if banks is None else f" --banks {banks}"
+    typer.echo(f"{len(made)} banks made; next: noisylib run {config}{where}")
 
 
 def join_parameters(arguments: list[str]) -> list[str]:

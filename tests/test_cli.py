@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -54,6 +56,36 @@ def test_run_then_collect(study, tmp_path) -> None:
     assert len(pd.read_parquet("results/tiny.parquet")) == 4
     assert call("collect", "tiny.yaml", "--out", "t.csv").exit_code == 0
     assert list(pd.read_csv("t.csv").method) == ["ce", "ce", "elr", "elr"]
+    assert "4 runs in results/tiny.parquet, which held them already" in call("collect", "tiny.yaml").output
+
+
+def test_several_studies_make_one_table(study, tmp_path) -> None:
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({**TINY, "name": "more", "seeds": [3]}))
+    with_out = ("--out", "results/both.parquet")
+    for name in ("tiny.yaml", "more.yaml"):
+        assert call("run", name, "--jobs", "1", "--device", "cpu").exit_code == 0
+    assert "name it by --out" in str(call("collect", "tiny.yaml", "more.yaml").exception)
+    assert call("collect", "tiny.yaml", "more.yaml", *with_out).exit_code == 0
+    assert list(pd.read_parquet("results/both.parquet").study) == ["tiny"] * 4 + ["more"] * 4
+    for name in ("tiny", "more"):
+        shutil.rmtree(tmp_path / "results" / name)
+        assert "4 done, 0 missing" in call("run", f"{name}.yaml", "--dry-run", "--device", "cpu").output
+        assert not (tmp_path / "results" / name).exists()
+
+
+def test_rerun_compares_and_fails_beyond_the_tolerance(study) -> None:
+    assert call("run", "tiny.yaml", "--jobs", "1", "--device", "cpu").exit_code == 0
+    result = call("rerun", "tiny.yaml", "--rows", "2", "--jobs", "1")
+    assert result.exit_code == 0, result.output
+    assert "equal to the last bit" in result.output
+    assert "largest difference of balanced accuracy: 0, within 0.001" in result.output
+    for chunk in Path("results/tiny").glob("*.parquet"):
+        rows = pd.read_parquet(chunk)
+        rows.assign(balanced_accuracy=rows.balanced_accuracy - 0.002).to_parquet(chunk)
+    result = call("rerun", "tiny.yaml", "--rows", "1", "--jobs", "1")
+    assert result.exit_code == 1
+    assert "NOT within 0.001" in result.output
+    assert "rows=9" in str(call("rerun", "tiny.yaml", "--rows", "9").exception)
 
 
 def test_interrupt_keeps_what_is_done(study, monkeypatch) -> None:

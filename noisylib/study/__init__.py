@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from noisylib.study.config import MethodSpec, RunSpec, StudyConfig, load_config
-from noisylib.study.runner import collect, plan_study, run_study
+from noisylib.study.plan import plan_study
+from noisylib.study.runner import collect, run_study
 
 __all__ = ["MethodSpec", "RunSpec", "StudyConfig", "collect", "load_config", "plan_study", "run_study"]

@@ -14,11 +14,12 @@ import yaml
 
 from noisylib.data.catalog import DATASETS
 from noisylib.errors import ConfigError, NoisylibError, check_name
-from noisylib.features.bank import FeatureBank, list_banks, load_bank
+from noisylib.features.bank import FeatureBank, load_bank
 from noisylib.heads import HEAD_KINDS
 from noisylib.methods import METHODS, Method, make_method
 from noisylib.noise import NOISE_TYPES, check_rate
 from noisylib.recipe import Recipe
+from noisylib.study.banks import needed_banks, require_banks
 
 NO_HEAD = "none"  # in the rows of methods that train none
 
@@ -73,10 +74,21 @@ class RunSpec:
     seed_noise: int
     seed_train: int
     recipe: Recipe
+    reference_backbone: str = ""  # of instance-dependent noise
 
-    def run_id(self, bank_checksum: str) -> str:
-        """Return 16 hex digits that change with anything that could change the result."""
+    def run_id(self, bank_checksum: str, reference_checksum: str = "") -> str:
+        """Return 16 hex digits that change with anything that could change the result.
+
+        Parameters
+        ----------
+        bank_checksum : of the features that are trained on.
+        reference_checksum : of the bank that instance-dependent noise is made from.
+        """
         content = asdict(self) | {"bank": bank_checksum, "results_version": RESULTS_VERSION}
+        if self.noise_type == "instance":
+            content["reference_bank"] = reference_checksum
+        else:
+            del content["reference_backbone"]
         # A label is a name for a row, not a cause of its value; the map matters to asymmetric noise only.
         content["method"] = [self.method.name, self.method.options]
         if self.noise_type != "asymmetric":
@@ -163,14 +175,20 @@ class StudyConfig:
             DATASETS[dataset].map_indices(self.class_map, class_names)
 
     def load_banks(self, root: str | Path | None = None) -> dict[tuple[str, str], FeatureBank]:
-        """Return the study's banks by (dataset, backbone), after checking that they fit its conditions."""
-        known = {*DATASETS, *(name for name, _, _ in list_banks(root))}
+        """Return the study's banks by (dataset, backbone), after checking that they fit its conditions.
+
+        The bank that instance-dependent noise is made from is among them.
+
+        Raises
+        ------
+        MissingDataError
+            Banks are missing; the text lists them all, with the commands that make them.
+        """
+        require_banks(self, root)
         banks = {}
-        for dataset in self.datasets:
-            check_name("datasets", dataset, known)
-            for backbone in self.backbones:
-                bank = banks[dataset, backbone] = load_bank(dataset, backbone, root)
-                self.check_dataset(dataset, bank.class_names)
+        for dataset, backbone in needed_banks(self):
+            bank = banks[dataset, backbone] = load_bank(dataset, backbone, root)
+            self.check_dataset(dataset, bank.class_names)
         return banks
 
     @property
@@ -184,7 +202,8 @@ class StudyConfig:
         """Return every run of the grid, in a fixed order."""
         return [
             RunSpec(
-                dataset, backbone, noise_type, rate, self.class_map, method, head, seed, seed, self.recipe
+                dataset, backbone, noise_type, rate, self.class_map, method, head, seed, seed, self.recipe,
+                self.reference_backbone if noise_type == "instance" else "",
             )
             for dataset in self.datasets
             for backbone in self.backbones
@@ -193,7 +212,7 @@ class StudyConfig:
             for seed in self.seeds
             for noise_type in self.noise_types
             for rate in self.noise_rates
-        ]
+        ]  # fmt: skip
 
 
 def load_config(path: str | Path | StudyConfig) -> StudyConfig:

@@ -1,15 +1,12 @@
-"""Runs a study: conditions become chunks, chunks become rows, and what is done is not done again."""
+"""Trains the chunks of a study, in this process or in several, and reads its rows back as one table."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import groupby
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,122 +14,22 @@ import numpy as np
 import torch
 
 import noisylib
-from noisylib.data.catalog import dataset_info
-from noisylib.errors import NoisylibError
-from noisylib.features.bank import FeatureBank, load_bank
+from noisylib.devices import device_name, usable_cores
+from noisylib.errors import NoisylibError, WriteError
 from noisylib.heads import HeadBank
-from noisylib.methods import Method
-from noisylib.noise import NoisyLabels, inject, told
+from noisylib.noise import NoisyLabels, told
 from noisylib.recipe import Recipe
 from noisylib.study.config import RunSpec, StudyConfig, load_config
+from noisylib.study.inputs import cached_bank, noise_of
+from noisylib.study.plan import Chunk, Plan, checksums, run_ids
 from noisylib.study.store import ResultStore
+from noisylib.study.tables import COLUMNS
 from noisylib.training import RunResults, train_bank
-from noisylib.validation import check_views
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-
-# More heads than this in one chunk gain nothing on a CPU core, and cost cache, progress and balance.
-CPU_HEADS = 32
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Runs of one (dataset, backbone, method, head) that are trained as one bank."""
-
-    runs: tuple[RunSpec, ...]
-    run_ids: tuple[str, ...]
-    cost: float
-    reference_backbone: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a study asks for and what is left of it."""
-
-    config: StudyConfig
-    run_ids: list[str]
-    chunks: list[Chunk]
-
-    @property
-    def total(self) -> int:
-        """Number of runs of the study."""
-        return len(self.run_ids)
-
-    @property
-    def missing(self) -> int:
-        """Number of runs without a row."""
-        return sum(len(chunk.runs) for chunk in self.chunks)
-
-    @property
-    def cost(self) -> float:
-        """Floating-point operations of the missing runs."""
-        return sum(chunk.cost for chunk in self.chunks)
-
-
-def plan_study(
-    config: str | Path | StudyConfig,
-    results: str | Path = "results",
-    *,
-    banks: str | Path | None = None,
-    device: str = "cpu",
-    extend: bool = False,
-    create: bool = True,
-) -> Plan:
-    """Return the runs of a study and the chunks that are missing, longest first.
-
-    `extend` accepts a results folder of another configuration; `create` False writes nothing.
-    """
-    config, root = load_config(config), None if banks is None else str(banks)
-    loaded = config.load_banks(banks)
-    store = ResultStore(config, results)
-    store.open(extend=extend, create=False)
-    done = store.done()
-    ids = {run: run.run_id(loaded[run.dataset, run.backbone].checksum) for run in config.runs()}
-    left = [run for run, run_id in ids.items() if run_id not in done]
-    chunks = []
-    for (dataset, backbone, method, head), members in groupby(
-        left, key=lambda run: (run.dataset, run.backbone, run.method, run.head)
-    ):
-        bank = loaded[dataset, backbone]
-        rule, runs = method.rule, list(members)
-        if type(rule).check_labels is not Method.check_labels:  # found here, not hours later
-            noise = _noise_of(runs, bank, config.reference_backbone, root)
-            rule.check_labels(np.stack([labels.y_noisy for labels in noise]), bank.n_classes)
-        if bank.views is not None:
-            check_views(bank.views, rule)
-        cost = _flops(rule, head, bank, config.recipe)
-        for part in _split_by_seed(runs, max(rule.n_nets, 1), device):
-            chunk_ids = tuple(ids[run] for run in part)
-            chunks.append(Chunk(tuple(part), chunk_ids, cost * len(part), config.reference_backbone))
-    store.open(extend=extend, create=create)  # last: a study that cannot run leaves nothing behind
-    return Plan(config, list(ids.values()), sorted(chunks, key=lambda chunk: -chunk.cost))
-
-
-def _flops(rule: Method, head: str, bank: FeatureBank, recipe: Recipe) -> float:
-    """Floating-point operations of one run."""
-    samples = len(bank.indices("train"))
-    if not rule.n_nets:
-        return 2 * samples * bank.n_samples * bank.n_features  # distances
-    step = sum(
-        count * HeadBank(kind, [0], bank.n_features, bank.n_classes, width=recipe.width).flops_per_sample()
-        for kind, count in rule.head_kinds(head)
-    )
-    return rule.step_cost * recipe.epochs * samples * step
-
-
-def _split_by_seed(runs: list[RunSpec], nets: int, device: str) -> Iterator[list[RunSpec]]:
-    """Yield groups of whole seeds; on a CPU at most CPU_HEADS heads each where a seed allows it."""
-    group: list[RunSpec] = []
-    for _, of_seed in groupby(runs, key=lambda run: run.seed_train):
-        seed_runs = list(of_seed)
-        if group and device == "cpu" and nets * (len(group) + len(seed_runs)) > CPU_HEADS:
-            yield group
-            group = []
-        group = group + seed_runs
-    yield group
 
 
 def estimate_seconds(plan: Plan, jobs: int, device: str = "cpu") -> float:
@@ -167,42 +64,11 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@lru_cache(maxsize=4)
-def _bank(dataset: str, backbone: str, banks: str | None) -> FeatureBank:
-    return load_bank(dataset, backbone, banks)
-
-
-def run_noise(run: RunSpec, bank: FeatureBank, reference: np.ndarray | None = None) -> NoisyLabels:
-    """Return the noisy training labels of a run; they depend on dataset, noise and seed_noise only."""
-    class_map = None
-    if run.noise_type == "asymmetric":
-        class_map = dataset_info(run.dataset).map_indices(run.class_map, bank.class_names)
-    return inject(
-        bank.labels[bank.indices("train")],
-        run.noise_type,
-        run.noise_rate,
-        n_classes=bank.n_classes,
-        seed=run.seed_noise,
-        dataset=run.dataset,
-        class_map=class_map,
-        features=reference,
-    )
-
-
-def _noise_of(
-    runs: Sequence[RunSpec], bank: FeatureBank, reference_backbone: str, banks: str | None
-) -> list[NoisyLabels]:
-    reference = None
-    if any(run.noise_type == "instance" for run in runs):
-        reference = _bank(runs[0].dataset, reference_backbone, banks).part("train")[0]
-    return [run_noise(run, bank, reference) for run in runs]
-
-
 def run_chunk(chunk: Chunk, banks: str | None, device: str) -> list[dict[str, Any]]:
     """Train one chunk and return its rows. Runs in a worker process."""
     first = chunk.runs[0]
-    bank = _bank(first.dataset, first.backbone, banks)
-    noise = _noise_of(chunk.runs, bank, chunk.reference_backbone, banks)
+    bank = cached_bank(first.dataset, first.backbone, banks)
+    noise = noise_of(chunk.runs, bank, chunk.reference_backbone, banks)
     kept, training_of = _distinct(chunk.runs, noise)
     result = train_bank(
         bank.part("train")[0],
@@ -285,24 +151,54 @@ def run_study(
     NoisylibError
         A worker process was killed from outside. WriteError if a chunk cannot be written.
     """
-    import joblib
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
     store = ResultStore(plan.config, results)
     if not plan.chunks:
         return
+    started, began, runs = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds"), 0
+    try:
+        for chunk, rows in train_chunks(plan.chunks, jobs=jobs, device=device, banks=banks):
+            store.add([{"study": plan.config.name, **row} for row in rows])
+            runs += len(rows)
+            if on_chunk is not None:
+                on_chunk(chunk, time.perf_counter() - started)
+    finally:  # also what was done until Ctrl-C
+        if runs:
+            entry = {
+                "began": began,
+                "seconds": round(time.perf_counter() - started, 1),
+                "runs": runs,
+                "jobs": max(1, min(jobs, len(plan.chunks))),
+                "device": device_name(device),
+                "cores": usable_cores(),
+            }
+            try:
+                store.log(**entry)
+            except WriteError as error:  # the rows are kept, and what ended the loop is worth more
+                log.warning("this session is missing from the log of the study: %s", error)
+
+
+def train_chunks(
+    chunks: Sequence[Chunk], *, jobs: int = 1, device: str = "cpu", banks: str | Path | None = None
+) -> Iterator[tuple[Chunk, list[dict[str, Any]]]]:
+    """Yield each chunk with its rows as it is finished.
+
+    Raises
+    ------
+    NoisylibError
+        A worker process was killed from outside.
+    """
+    import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     banks = None if banks is None else str(banks)
-    started = time.perf_counter()
-    jobs = max(1, min(jobs, len(plan.chunks)))
+    jobs = max(1, min(jobs, len(chunks)))
     with _one_thread():
-        work = (joblib.delayed(_work)(i, chunk, banks, device) for i, chunk in enumerate(plan.chunks))
+        work = (joblib.delayed(_work)(i, chunk, banks, device) for i, chunk in enumerate(chunks))
         with joblib.parallel_config("loky" if jobs > 1 else "sequential", inner_max_num_threads=None):
             done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
             try:
                 for i, rows in done:
-                    store.add([{"study": plan.config.name, **row} for row in rows])
-                    if on_chunk is not None:
-                        on_chunk(plan.chunks[i], time.perf_counter() - started)
+                    yield chunks[i], rows
             except TerminatedWorkerError as error:
                 raise NoisylibError(
                     "a worker process was killed, most often because memory ran out. Finished chunks are "
@@ -324,20 +220,18 @@ def collect(
 ) -> pd.DataFrame:
     """Return the table of a study, one row per run in the order of `StudyConfig.runs`.
 
+    Its columns are `noisylib.study.tables.COLUMNS`, whether rows come from chunk files or a collected table.
+
     Raises
     ------
     ConfigError
         Runs are missing and `partial` is False.
     """
     config = load_config(config)
-    checksums = {key: bank.checksum for key, bank in config.load_banks(banks).items()}
-    runs = {run.run_id(checksums[run.dataset, run.backbone]): run for run in config.runs()}
-    table = ResultStore(config, results).rows(runs, partial=partial)
+    sums = checksums(config.load_banks(banks))
+    runs = {run_id: run for run, run_id in run_ids(config, sums).items()}
+    table = ResultStore(config, results).rows(runs, partial=partial, sums=sums)
     # What a rule is called is the configuration's business, also for rows made under an older name.
     table["method"] = [runs[run_id].method.label for run_id in table["run_id"]]
-    return table
-
-
-def default_jobs() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    table["seed"] = table["seed_train"]  # the name that people look for
+    return table.reindex(columns=list(COLUMNS))

@@ -120,6 +120,14 @@ def test_run_id_changes_with_every_cause_and_with_nothing_else() -> None:
     assert replace(run, method=replace(run.method, label="another name")).run_id("bank") == base
     assert run.noise_type == "symmetric"
     assert replace(run, class_map="cyclic").run_id("bank") == base
+    assert replace(run, reference_backbone="other").run_id("bank", "reference") == base
+    instance = replace(run, noise_type="instance", reference_backbone="reference")
+    ids = {
+        instance.run_id("bank", "checksum"),
+        instance.run_id("bank", "another checksum"),
+        replace(instance, reference_backbone="other").run_id("bank", "checksum"),
+    }
+    assert len(ids) == 3
 
 
 def test_digest_ignores_the_description_only() -> None:

@@ -16,34 +16,17 @@ import pandas as pd
 import pytest
 from blobs import blobs
 from pandas.testing import assert_frame_equal
+from tinystudy import CONFIG, run
 
 from noisylib.errors import ConfigError, NoisylibError, WriteError
 from noisylib.features.bank import BankMeta, FeatureBank, load_bank
 from noisylib.noise import inject
 from noisylib.study import collect, plan_study, run_study, runner
 from noisylib.study.config import parse_config
-from noisylib.study.runner import CPU_HEADS, Plan, run_noise
+from noisylib.study.inputs import run_noise
+from noisylib.study.plan import CPU_HEADS
 from noisylib.study.store import ResultStore
 from noisylib.training import train_bank
-
-CONFIG = parse_config(
-    {
-        "name": "tiny",
-        "datasets": ["breast_cancer"],
-        "backbones": ["raw"],
-        "noise_types": ["symmetric", "asymmetric"],
-        "noise_rates": [0.0, 0.3],
-        "methods": ["ce", "coteaching"],
-        "seeds": [0, 1],
-        "recipe": {"epochs": 2, "score_epochs": 1, "width": 4},
-    }
-)
-
-
-def run(results: Path, config=CONFIG, **more) -> Plan:
-    plan = plan_study(config, results, **more)
-    run_study(plan, results)
-    return plan
 
 
 def untimed(table: pd.DataFrame) -> pd.DataFrame:
@@ -233,7 +216,7 @@ def test_kill_in_the_middle_of_a_chunk_loses_only_that_chunk(tmp_path) -> None:
     run(tmp_path / "whole")
     script = (
         "import os, signal\n"
-        "from test_runner import CONFIG\n"
+        "from tinystudy import CONFIG\n"
         "from noisylib.study import plan_study, run_study, runner\n"
         "train, calls = runner.train_bank, []\n"
         "def second_call_dies(*args, **more):\n"

@@ -1,0 +1,46 @@
+"""What a run trains on: its feature bank and its noisy labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from noisylib.data.catalog import dataset_info
+from noisylib.features.bank import FeatureBank, load_bank
+from noisylib.noise import NoisyLabels, inject
+from noisylib.study.config import RunSpec
+
+
+@lru_cache(maxsize=4)
+def cached_bank(dataset: str, backbone: str, banks: str | None) -> FeatureBank:
+    """Return a bank; a worker process reads each only once while it is in use."""
+    return load_bank(dataset, backbone, banks)
+
+
+def run_noise(run: RunSpec, bank: FeatureBank, reference: np.ndarray | None = None) -> NoisyLabels:
+    """Return the noisy training labels of a run; they depend on dataset, noise and seed_noise only."""
+    class_map = None
+    if run.noise_type == "asymmetric":
+        class_map = dataset_info(run.dataset).map_indices(run.class_map, bank.class_names)
+    return inject(
+        bank.labels[bank.indices("train")],
+        run.noise_type,
+        run.noise_rate,
+        n_classes=bank.n_classes,
+        seed=run.seed_noise,
+        dataset=run.dataset,
+        class_map=class_map,
+        features=reference,
+    )
+
+
+def noise_of(
+    runs: Sequence[RunSpec], bank: FeatureBank, reference_backbone: str, banks: str | None
+) -> list[NoisyLabels]:
+    """Return the noisy labels of runs of one bank."""
+    reference = None
+    if any(run.noise_type == "instance" for run in runs):
+        reference = cached_bank(runs[0].dataset, reference_backbone, banks).part("train")[0]
+    return [run_noise(run, bank, reference) for run in runs]
