@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from noisylib.book.chapters import CHAPTERS
-from noisylib.book.parameters import with_defaults
+from noisylib.book.parameter_rules import with_defaults
 
 MAX_CELL_LINES = 25
 MAX_DEF_LINES = 5

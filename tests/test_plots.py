@@ -48,16 +48,7 @@ def purity():
     return plots.purity_curves(frame, 0.4)
 
 
-def cost():
-    frame = pd.DataFrame(
-        {"noise_type": "symmetric", "noise_rate": [0, 0.4] * 2, "dataset": ["A", "A", "B", "B"],
-         "cost": [0.1, 0.2, 0.3, 0.6]}
-    )  # fmt: skip
-    worse = frame.assign(noise_type="asymmetric", cost=2 * frame["cost"])
-    return plots.choice_cost(pd.concat([frame, worse]))
-
-
-@pytest.mark.parametrize("draw", [curves, recall, matrices, sizes, maps, purity, cost])
+@pytest.mark.parametrize("draw", [curves, recall, matrices, sizes, maps, purity])
 def test_figures_are_opaque_light_closed_and_fit_a_column(draw) -> None:
     import matplotlib.pyplot as plt
 
@@ -139,13 +130,3 @@ def test_expected_purity_passes_through_its_closed_form() -> None:
     line = next(line for line in purity().axes[0].get_lines() if line.get_label() == "expected")
     share, value = np.asarray(line.get_xdata()) / 100, np.asarray(line.get_ydata()) / 100
     np.testing.assert_allclose(value, share * 0.6 / (share * 0.6 + (1 - share) * 0.4 / 3))
-
-
-def test_mean_cost_is_over_datasets_and_no_panel_cuts_a_line() -> None:
-    axes = cost().axes[:2]
-    for axis, factor in zip(axes, (1, 2), strict=True):
-        line = next(line for line in axis.get_lines() if line.get_label() == "mean")
-        np.testing.assert_allclose(line.get_ydata(), [20 * factor, 40 * factor])
-        low, high = axis.get_ylim()
-        assert low == 0
-        assert high > 120  # the highest point of the second panel

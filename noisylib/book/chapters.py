@@ -12,11 +12,15 @@ from noisylib.book.parameters import (
     ROOT,
     BenchmarkParameters,
     ClaimsParameters,
+    CostParameters,
     DatasetsParameters,
     DynamicsParameters,
     MethodsParameters,
     NoiseParameters,
+    OverviewParameters,
     QuickstartParameters,
+    RankingsParameters,
+    SensitivityParameters,
 )
 from noisylib.errors import ConfigError, MissingDataError, check_name
 
@@ -72,21 +76,56 @@ def probe_files() -> list[Path]:
 
 
 def study_files(study: str) -> list[Path]:
-    """Return the config of a study and its result files; none yet is an error with the command."""
+    """Return the config of a study and the files that hold its rows; none yet is an error with the command.
+
+    Rows lie in chunk files of the study's own folder, or in a collected table of its name.
+    """
     import yaml
 
     config = ROOT / "configs" / f"{study}.yaml"
     if not config.is_file():
         check_name("study", study, [path.stem for path in config.parent.glob("*.yaml")])
     # Read plainly: the study's own reader checks everything, and takes the import of torch for it.
-    results = results_root() / str(yaml.safe_load(config.read_text(encoding="utf-8"))["name"])
-    rows = sorted(results.rglob("*.parquet"))
+    name = str(yaml.safe_load(config.read_text(encoding="utf-8"))["name"])
+    results = results_root() / name
+    rows = sorted([*results.rglob("*.parquet"), *results_root().glob(f"{name}.parquet")])
     if not rows:
         raise MissingDataError(
             f"study={study!r} has no results in {results}. Make them with "
             f"'noisylib run configs/{study}.yaml'."
         )
-    return [config, *rows]
+    return [config, *rows, *_provenance_of(results_root() / f"{name}.parquet")]
+
+
+def arm_files() -> list[Path]:
+    """Return the table of the arms and its provenance, or raise MissingDataError with what makes them."""
+    path = results_root() / "arms.parquet"
+    if not path.is_file():
+        raise MissingDataError(f"no table of the arms at {path}. Make it with 'make archive'.")
+    return [path, *_provenance_of(path)]
+
+
+def _provenance_of(table: Path) -> list[Path]:
+    return [path for path in (table.with_suffix(".json"),) if path.is_file()]
+
+
+def arm_rows(*studies: str) -> tuple[pd.DataFrame, str]:
+    """Return the archived rows of some arms (all of them by default), and what a caption says of them.
+
+    Raises
+    ------
+    UnknownNameError
+        The table has no row of that arm.
+    """
+    from noisylib.book.tables import provenance
+    from noisylib.study.archive import load_archive
+
+    table, record = load_archive(arm_files()[0])
+    for study in studies:
+        check_name("study of the arms", study, set(table["study"]))
+    rows = table[table["study"].isin(studies)] if studies else table
+    digests = [record["studies"][name]["digest"] for name in sorted(set(rows["study"]))]
+    return rows.reset_index(drop=True), provenance(rows, *digests)
 
 
 def results_root() -> Path:
@@ -190,12 +229,44 @@ CHAPTERS: dict[str, Chapter] = {
             lambda p: bank_files([p.dataset], p.backbone) + study_files(p.study),
         ),
         Chapter(
+            "overview",
+            "150 conditions at a glance",
+            "notebooks/overview.ipynb",
+            OverviewParameters,
+            (Page("overview"),),
+            lambda p: study_files(p.study),
+        ),
+        Chapter(
+            "rankings",
+            "Who wins, and does it mean anything?",
+            "notebooks/rankings.ipynb",
+            RankingsParameters,
+            (Page("rankings"),),
+            lambda p: study_files(p.study),
+        ),
+        Chapter(
+            "cost",
+            "What the choice of a method costs",
+            "notebooks/cost.ipynb",
+            CostParameters,
+            (Page("cost"),),
+            lambda p: study_files(p.study),
+        ),
+        Chapter(
+            "sensitivity",
+            "What the ranking depends on",
+            "notebooks/sensitivity.ipynb",
+            SensitivityParameters,
+            (Page("sensitivity"),),
+            lambda p: study_files(p.study) + arm_files(),
+        ),
+        Chapter(
             "claims",
             "Published claims beside our numbers",
             "notebooks/claims.ipynb",
             ClaimsParameters,
             (Page("claims"),),
-            lambda p: study_files(p.study),
+            lambda p: [path for study in p.studies for path in study_files(study)] + arm_files(),
         ),
     )
 }

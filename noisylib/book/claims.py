@@ -1,292 +1,196 @@
-"""The source paper's claims beside what our rows say, with the criterion of every verdict.
+"""What a published claim is, how it is held against the rows of a study, and how a verdict follows.
 
-Claims are paraphrased from the abstract of arXiv 2605.22591 (Li and Wang, 2026). A verdict follows from a
-criterion that is stated here and does not depend on the rows: "reproduced", "not reproduced", or "cannot
-be tested here" with the reason.
+The claims themselves are in `claims_benchmark` and `claims_turn`, each with its source. A claim states
+beforehand what the rows must show to count as reproduced, and what as partly reproduced; the criteria
+are text and code beside each other and never depend on the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from noisylib.book.tables import CONDITION, mean_sd, method_titles, summarise
+import numpy as np
+
+from noisylib.analysis.scores import CONDITION, Blocks, condition_blocks
 from noisylib.errors import NoisylibError
+from noisylib.seeding import numpy_generator
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REPRODUCED, FAILED, UNTESTED = "reproduced", "not reproduced", "cannot be tested here"
+REPRODUCED, PARTLY, FAILED = "reproduced", "partly reproduced", "not reproduced"
+UNTESTED = "not testable here"
+VERDICTS = (REPRODUCED, PARTLY, FAILED, UNTESTED)
+
+LEVEL, DRAWS = 0.95, 2000
+OVER_DATASETS, OVER_SEEDS, NO_INTERVAL = "whole data sets", "seeds", ""
+CLUSTERS = {OVER_DATASETS: "dataset", OVER_SEEDS: "seed_noise"}
+
+
+class CannotTestError(NoisylibError):
+    """The rows do not hold what a claim is about; the text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The rows that claims are measured on, one per run.
+
+    Attributes
+    ----------
+    source : what a caption says of the rows.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    source: str = ""
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Balanced accuracy, conditions x methods; incomplete conditions are left out, and listed."""
+        return condition_blocks(self.rows, incomplete="leave_out")
+
+    def complete_rows(self) -> pd.DataFrame:
+        """Return the runs of the complete conditions."""
+        return self.rows[self.rows.set_index(CONDITION).index.isin(self.blocks.scores.index)]
+
+    def compared(self, *methods: str) -> pd.DataFrame:
+        """Return the scores of the complete conditions, if they compare methods and `methods` are there."""
+        scores = self.blocks.scores
+        self.need(*methods)
+        if scores.shape[1] < 2:
+            raise CannotTestError("the rows have one method, and nothing to compare it with")
+        return scores
+
+    def need(self, *methods: str) -> None:
+        """Raise CannotTestError if one of `methods` is not among the rows."""
+        from noisylib.methods import METHODS
+
+        there = set(self.rows["method"])
+        absent = [METHODS[method].title for method in methods if method not in there]
+        if absent:
+            verb = "is" if len(absent) == 1 else "are"
+            raise CannotTestError(f"{' and '.join(absent)} {verb} not among the rows")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one study says about one claim.
+
+    Attributes
+    ----------
+    verdict : one of `VERDICTS`.
+    value, interval : our number and its interval, short enough for a cell of a table.
+    note : more numbers; or, where nothing could be tested, the reason.
+    """
+
+    verdict: str
+    value: str = ""
+    interval: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of the paper.
+    """One statement of a paper.
 
     Attributes
     ----------
+    key : label that the tables and the details share, such as ``B3``.
     text, paper : what is claimed, and the paper's own number.
-    criterion : what our rows must show for "reproduced".
-    measure : rows -> (our value as text, whether the criterion holds); None if nothing can be measured.
-        Where the rows do not suffice it returns (the reason, None).
+    full, partly : what the rows must show for "reproduced" and for "partly reproduced".
+    rows : which rows are measured, as text.
+    over : what the interval is drawn over, a key of `CLUSTERS`, or `NO_INTERVAL`.
+    pages : (title, file name) of the chapters that show the rows.
+    measure : study -> finding; None if nothing can be measured. It raises CannotTestError where the rows
+        do not suffice.
     missing : why it cannot be tested, where it cannot.
     """
 
+    key: str
     text: str
     paper: str
-    criterion: str = ""
-    measure: Callable[[pd.DataFrame], tuple[str, bool | None]] | None = None
+    full: str = ""
+    partly: str = ""
+    rows: str = ""
+    over: str = NO_INTERVAL
+    pages: tuple[tuple[str, str], ...] = ()
+    measure: Callable[[Study], Finding] | None = None
     missing: str = ""
 
 
-def condition_scores(rows: pd.DataFrame, *, distinct: bool = False) -> pd.DataFrame:
-    """Return balanced accuracy in [0, 1], conditions x methods, each the mean over seeds.
+@dataclass(frozen=True)
+class Result:
+    """A claim and the finding of every study, in the order of the studies."""
+
+    claim: Claim
+    findings: dict[str, Finding]
+
+
+def evaluate(claims: Sequence[Claim], studies: Sequence[Study]) -> list[Result]:
+    """Measure every claim on every study."""
+    return [Result(claim, {study.name: find(claim, study) for study in studies}) for claim in claims]
+
+
+def find(claim: Claim, study: Study) -> Finding:
+    """Measure one claim on one study; what cannot be tested is a finding with the reason."""
+    if claim.measure is None:
+        return Finding(UNTESTED, note=claim.missing)
+    try:
+        return claim.measure(study)
+    except CannotTestError as reason:
+        return Finding(UNTESTED, note=str(reason))
+
+
+def grade(full: bool, partly: bool) -> str:
+    """Return the verdict of two criteria, the stricter one first."""
+    return REPRODUCED if full else PARTLY if partly else FAILED
+
+
+def interval(
+    frame: pd.DataFrame, statistic: Callable[[pd.DataFrame], float], over: str = OVER_DATASETS
+) -> tuple[float, float] | None:
+    """Return the percentile bootstrap interval of a statistic when whole clusters are drawn with replacement.
+
+    Conditions of a data set share its images, and runs of a seed share their noise, so that single rows
+    are no independent draws. Equal draws are computed once: five clusters make 126 different ones.
 
     Parameters
     ----------
-    distinct : count the clean condition once, not once under every noise type.
+    frame : rows, or scores with conditions in the index; `over` names the column or level of the clusters.
 
-    Raises
-    ------
-    NoisylibError
-        If a method lacks a condition: ranks over unequal sets of conditions mean nothing.
+    Returns
+    -------
+    Lower and upper end at level `LEVEL`; None if there are fewer than two clusters.
     """
-    summary = summarise(rows)
-    if distinct:
-        types = list(dict.fromkeys(summary["noise_type"]))
-        summary = summary[(summary["noise_rate"] > 0) | (summary["noise_type"] == types[0])]
-    scores = summary.pivot(index=CONDITION, columns="method", values="balanced_accuracy_mean")
-    if scores.isna().to_numpy().any():
-        holes = scores.index[scores.isna().any(axis=1)]
-        raise NoisylibError(
-            f"{len(holes)} of {len(scores)} conditions lack a method, the first is {tuple(holes[0])}: "
-            "finish the study with 'noisylib run'."
+    import pandas as pd
+
+    parts = [part for _, part in frame.groupby(CLUSTERS[over])]
+    n = len(parts)
+    if n < 2:
+        return None
+    draws = numpy_generator("claims bootstrap", n).multinomial(n, np.full(n, 1 / n), size=DRAWS)
+    kinds, repeats = np.unique(draws, axis=0, return_counts=True)
+    values = [
+        # The number of the draw tells repeated conditions apart.
+        statistic(
+            pd.concat(dict(enumerate(part for part, n in zip(parts, kind, strict=True) for _ in range(n))))
         )
-    return scores[list(method_titles(list(scores.columns)))]
+        for kind in kinds
+    ]
+    low, high = np.quantile(np.repeat(values, repeats), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
-def rank_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return mean rank (1 is best, ties share) and wins (ties share) per method, best rank first.
-
-    Scores are rounded to 1e-9 first: equal results that differ by rounding are ties.
-    """
-    import pandas as pd
-
-    rounded = scores.round(9)
-    best = rounded.eq(rounded.max(axis=1), axis=0)
-    wins = best.div(best.sum(axis=1), axis=0).sum()
-    ranks = rounded.rank(axis=1, ascending=False).mean()
-    return pd.DataFrame({"mean_rank": ranks, "wins": wins}).sort_values("mean_rank")
+def inside(value: float, ends: tuple[float, float] | None) -> bool:
+    """Say whether a value lies in an interval; nothing lies in one that is not there."""
+    return ends is not None and ends[0] <= value <= ends[1]
 
 
-def ranks_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return mean rank and wins per method over all conditions and over the distinct ones."""
-    import pandas as pd
-
-    every, distinct = (rank_table(condition_scores(rows, distinct=d)) for d in (False, True))
-    titles = method_titles(list(every.index))
-    return pd.DataFrame(
-        {
-            "Method": [titles[method] for method in every.index],
-            "Mean rank": [f"{v:.2f}" for v in every["mean_rank"]],
-            "Wins": [f"{v:.1f}" for v in every["wins"]],
-            "Mean rank, distinct": [f"{distinct['mean_rank'][m]:.2f}" for m in every.index],
-            "Wins, distinct": [f"{distinct['wins'][m]:.1f}" for m in every.index],
-        }
-    )
-
-
-def choice_cost(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return best minus worst method (fraction) of every condition, as tidy columns."""
-    return (scores.max(axis=1) - scores.min(axis=1)).rename("cost").reset_index()
-
-
-def leader_note(rows: pd.DataFrame) -> str:
-    """Return what part of the leader's lead is there without any noise; empty where nothing can be said.
-
-    The leader has the best mean rank. It is compared with cross entropy on clean labels, in percentage
-    points of balanced accuracy and of accuracy, means over data sets and seeds.
-    """
-    ranks = rank_table(condition_scores(rows))["mean_rank"]
-    clean = rows[rows["noise_rate"] == 0].groupby("method")[["balanced_accuracy", "accuracy"]].mean() * 100
-    leader = ranks.index[0]
-    if leader == "ce" or not {"ce", leader} <= set(clean.index):
+def ends_text(ends: tuple[float, float] | None, digits: int, scale: float = 1.0) -> str:
+    """Return "low to high"; empty where there is no interval."""
+    if ends is None:
         return ""
-    gain = clean.loc[leader] - clean.loc["ce"]
-    text = (
-        f"{method_titles([leader])[leader]} has the best mean rank. On clean labels already, it differs from "
-        f"cross entropy by {gain['balanced_accuracy']:+.1f} points of balanced accuracy and "
-        f"{gain['accuracy']:+.1f} points of accuracy, so that much of its lead is not resistance to noise."
-    )
-    if leader == "dividemix":
-        text += (
-            " Its penalty holds the mean prediction near uniform over the classes, which favours rare ones, "
-            "as weighting the classes would; and it is told more of the noise than any other method here."
-        )
-    return text
-
-
-def _no_universal_winner(rows: pd.DataFrame) -> tuple[str, bool]:
-    wins = rank_table(condition_scores(rows))["wins"].round(9)  # sums of shared wins, such as thirds
-    share = wins.max() / wins.sum()
-    leaders = method_titles(list(wins.index[wins == wins.max()])).values()
-    most, each = ("wins most", "") if len(leaders) == 1 else ("win most", " each")
-    text = f"{' and '.join(leaders)} {most}, {100 * share:.0f} % of conditions{each}"
-    return text, bool(share < 0.5)
-
-
-def _elr_wins_most(rows: pd.DataFrame) -> tuple[str, bool | None]:
-    wins = rank_table(condition_scores(rows))["wins"].round(9)
-    if "elr" not in wins:
-        return "ELR is not among the rows", None
-    return f"{wins['elr']:.1f} of {wins.sum():.0f}", bool(wins["elr"] > wins.drop("elr").max())
-
-
-def _cufit_ranks_best(rows: pd.DataFrame) -> tuple[str, bool | None]:
-    ranks = rank_table(condition_scores(rows))["mean_rank"]
-    if "cufit" not in ranks:
-        return "CUFIT-head is not among the rows", None
-    best = method_titles([ranks.index[0]])[ranks.index[0]]
-    place = int((ranks < ranks["cufit"]).sum()) + 1
-    text = f"CUFIT-head has mean rank {ranks['cufit']:.2f} among {len(ranks)} methods, place {place}"
-    if place > 1:
-        text += f"; {best} has the best, {ranks.iloc[0]:.2f}"
-    return text, place == 1
-
-
-def _methods_differ(rows: pd.DataFrame) -> tuple[str, bool | None]:
-    from scipy.stats import friedmanchisquare
-
-    scores = condition_scores(rows).round(9)
-    k = scores.shape[1]
-    if k < 3:
-        return f"the Friedman test needs three methods, the rows have {k}", None
-    if (scores.max(axis=1) == scores.min(axis=1)).all():
-        return "all methods are equal in every condition", False  # 0 / 0 in the test
-    test = friedmanchisquare(*(scores[method] for method in scores))
-    text = f"χ² = {test.statistic:.1f} (k = {k}, {len(scores)} conditions), p = {test.pvalue:.1g}"
-    return text, bool(test.pvalue < 0.001)
-
-
-def _cost_grows(rows: pd.DataFrame) -> tuple[str, bool | None]:
-    cost = choice_cost(condition_scores(rows))
-    clean = cost[cost["noise_rate"] == 0]["cost"]
-    asymmetric = cost[(cost["noise_type"] == "asymmetric") & (cost["noise_rate"] > 0)]
-    if clean.empty or asymmetric.empty:
-        return f"the rows have no {'clean' if clean.empty else 'asymmetric'} condition", None
-    highest = asymmetric["noise_rate"].max()
-    noisy = asymmetric[asymmetric["noise_rate"] == highest]["cost"]
-    text = f"{100 * clean.mean():.1f} pp clean, {100 * noisy.mean():.1f} pp at asymmetric {100 * highest:g} %"
-    return text, bool(noisy.mean() > 2 * clean.mean())
-
-
-def _small_loss_collapse(rows: pd.DataFrame) -> tuple[str, bool | None]:
-    part = rows[
-        (rows["dataset"] == "ham10000") & (rows["noise_type"] == "asymmetric") & (rows["noise_rate"] > 0)
-    ]
-    part = part[part["noise_rate"] == part["noise_rate"].max()]
-    if not {"ce", "coteaching"} <= set(part["method"]):
-        return "Co-teaching and cross entropy under asymmetric noise on HAM10000 are not both there", None
-    scores = summarise(part).set_index("method")
-    ours, baseline = scores.loc["coteaching"], scores.loc["ce"]
-    balanced = [
-        mean_sd(100 * row["balanced_accuracy_mean"], 100 * row["balanced_accuracy_sd"])
-        for row in (ours, baseline)
-    ]
-    text = (
-        f"HAM10000: accuracy {100 * ours['accuracy_mean']:.1f} %, balanced {balanced[0]} % (cross entropy "
-        f"{balanced[1]} %), {ours['dead_classes_mean']:.1f} dead classes"
-    )
-    lower = ours["balanced_accuracy_mean"] < baseline["balanced_accuracy_mean"]
-    return text, bool(ours["dead_classes_mean"] >= 1 and lower)
-
-
-CLAIMS = (
-    Claim(
-        "No method wins everywhere.",
-        "ELR has the most wins, 49 of 150",
-        "no method wins half of the conditions",
-        _no_universal_winner,
-    ),
-    Claim(
-        "ELR wins the most conditions.",
-        "49 of 150",
-        "ELR has more wins than any other method",
-        _elr_wins_most,
-    ),
-    Claim(
-        "CUFIT has the best mean rank.",
-        "2.51 among 8 methods",
-        "no method has a better mean rank than CUFIT-head, CUFIT with adapters on the frozen features",
-        _cufit_ranks_best,
-    ),
-    Claim(
-        "The methods differ.",
-        "Friedman χ² = 333.2, p = 4.8e-68",
-        "Friedman test over conditions, p < 0.001",
-        _methods_differ,
-    ),
-    Claim(
-        "The cost of choosing the wrong method grows with the noise.",
-        "4.5 pp clean, 18.8 pp at asymmetric 40 %",
-        "the mean gap between best and worst method at the highest asymmetric rate is more than twice "
-        "that on clean labels",
-        _cost_grows,
-    ),
-    Claim(
-        "Small-loss selection fails on imbalanced data while its accuracy looks fine.",
-        "Co-teaching on ISIC2019, asymmetric 40 %: accuracy 68 %, balanced 35.1 %, 3 dead classes",
-        "on HAM10000, Co-teaching loses at least one class on average and has a lower balanced accuracy than "
-        "cross entropy",
-        _small_loss_collapse,
-    ),
-    Claim(
-        "Losses of clean and mislabelled samples overlap.",
-        "53 to 61 % (DINOv2)",
-        missing="needs per-sample losses and a DINOv2 bank; the rows hold neither",
-    ),
-    Claim(
-        "Agreement finds mislabelled samples more reliably than loss ranking.",
-        "precision drops by 3 pp against 13 pp",
-        missing="needs the detection experiment, which is not part of this study",
-    ),
-    Claim(
-        "A selector on features picks a method with low regret.",
-        "described, without a number in the abstract",
-        missing="needs the selector, which is not part of this package yet",
-    ),
-)
-
-
-def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return claim, the paper's value, ours and the verdict, one row per claim."""
-    import pandas as pd
-
-    alone = rows["method"].nunique() < 2
-    records = []
-    for claim in CLAIMS:
-        value, holds = claim.measure(rows) if claim.measure and not alone else ("", None)
-        if claim.measure and alone:
-            value = "the rows have one method, and nothing to compare it with"
-        verdict = UNTESTED if holds is None else REPRODUCED if holds else FAILED
-        reason = claim.missing or (value if holds is None else "")
-        records.append(
-            {
-                "Claim": claim.text,
-                "Paper": claim.paper,
-                "Ours": value if holds is not None else "",
-                "Verdict": f"**{verdict}**" + (f": {reason}" if reason else ""),
-            }
-        )
-    return pd.DataFrame(records)
-
-
-def criteria_table() -> pd.DataFrame:
-    """Return what our rows must show for each claim that can be measured."""
-    import pandas as pd
-
-    measured = [claim for claim in CLAIMS if claim.measure]
-    return pd.DataFrame(
-        {"Claim": [claim.text for claim in measured], "Reproduced if": [c.criterion for c in measured]}
-    )
+    return " to ".join(f"{scale * end:.{digits}f}" for end in ends)

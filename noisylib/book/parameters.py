@@ -6,37 +6,14 @@ them), and a notebook's second cell, ``noisylib book`` and plain papermill all c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, get_args, get_origin, get_type_hints
+from typing import Any
 
+from noisylib.book.parameter_rules import rules
 from noisylib.errors import ConfigError, check_name
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Rules(TypedDict):
-    """What a parameter means and what is allowed; for a list, what every entry may be.
-
-    `names` gives the allowed strings, `low` and `high` the inclusive range of a number.
-    """
-
-    doc: str
-    names: Callable[[], Collection[str]] | None
-    low: float | None
-    high: float | None
-
-
-def rules(
-    doc: str,
-    *,
-    names: Callable[[], Collection[str]] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-) -> Rules:
-    """Return the metadata of a parameter's dataclass field."""
-    return {"doc": doc, "names": names, "low": low, "high": high}
 
 
 def _datasets() -> set[str]:
@@ -262,11 +239,56 @@ class BenchmarkParameters:
 
 
 @dataclass(frozen=True)
+class OverviewParameters:
+    """Which study the overview shows."""
+
+    study: str = field(default="archive", metadata=_STUDY)
+    head: str = field(default="adapter", metadata=_STUDY_HEAD)
+
+
+@dataclass(frozen=True)
+class RankingsParameters(OverviewParameters):
+    """Which rows are ranked, and the levels of the tests."""
+
+    alpha: float = field(
+        default=0.05, metadata=rules("level of the critical difference and the tests", low=0.001, high=0.5)
+    )
+    rope: float = field(
+        default=0.01,
+        metadata=rules("difference in balanced accuracy that counts as none", low=0.0001, high=0.2),
+    )
+    bootstrap: int = field(default=2000, metadata=rules("draws of whole data sets", low=100, high=100000))
+    seed: int = field(default=0, metadata=rules("seed of the draws", low=0))
+
+
+@dataclass(frozen=True)
+class CostParameters(OverviewParameters):
+    """Which rows the cost of the choice is measured on."""
+
+    permutations: int = field(
+        default=200, metadata=rules("shuffles of the methods' names", low=10, high=10000)
+    )
+    bootstrap: int = field(default=2000, metadata=rules("draws of whole data sets", low=100, high=100000))
+    seed: int = field(default=0, metadata=rules("seed of shuffles and draws", low=0))
+
+
+@dataclass(frozen=True)
+class SensitivityParameters(OverviewParameters):
+    """Which study the arms are set beside."""
+
+
+@dataclass(frozen=True)
 class ClaimsParameters:
     """Which rows the claims are measured on."""
 
-    study: str = field(default="embedded", metadata=_STUDY)
+    studies: list[str] = field(
+        default_factory=lambda: ["archive", "embedded"],
+        metadata=rules("studies whose rows are measured: configs/<study>.yaml", names=_studies),
+    )
     head: str = field(default="adapter", metadata=_STUDY_HEAD)
+
+    def __post_init__(self) -> None:
+        _not_empty(self, "studies")
 
 
 def _not_empty(parameters: Any, *names: str) -> None:
@@ -283,57 +305,3 @@ def _check_rates(dataset: str, noise_type: str, rates: list[float]) -> None:
     if dataset in DATASETS:
         for rate in rates:
             check_rate(noise_type, rate, DATASETS[dataset].n_classes)
-
-
-def check_values(kind: type, values: Mapping[str, Any]) -> Any:
-    """Return an instance of the parameter class `kind` with `values` over its defaults, all checked.
-
-    Raises
-    ------
-    UnknownNameError
-        A parameter that `kind` does not have, or a name outside its registry.
-    ConfigError
-        A value of the wrong type or outside its range.
-    """
-    known = {f.name: f for f in fields(kind)}
-    hints = get_type_hints(kind)
-    checked = {}
-    for name, value in values.items():
-        check_name("parameter", name, known)
-        checked[name] = _check_value(name, value, hints[name], known[name].metadata)
-    return kind(**checked)
-
-
-def with_defaults(kind: type, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the value of every parameter of the class `kind`, without checking any.
-
-    Unchecked because the names of heads and methods come with torch, and looking whether a page of
-    the book is up to date must not cost that import.
-    """
-    standard = {f.name: f.default_factory() if f.default is MISSING else f.default for f in fields(kind)}
-    return standard | dict(overrides)
-
-
-def _check_value(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:
-    if get_origin(kind) is list:
-        (item,) = get_args(kind)
-        if not isinstance(value, list):
-            raise ConfigError(
-                f"{name}={value!r} has type {type(value).__name__}; a list of {item.__name__} is needed, "
-                f"for example {name}=[...]. On papermill's command line use -y '{name}: [a, b]'."
-            )
-        return [_check_value(f"{name}[{i}]", entry, item, rules) for i, entry in enumerate(value)]
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if kind is float and whole:
-        value = float(value)
-    if not isinstance(value, kind) or (kind is int and not whole):
-        raise ConfigError(
-            f"{name}={value!r} has type {type(value).__name__}; {kind.__name__} is needed ({rules['doc']})."
-        )
-    if rules["names"]:
-        check_name(name, value, rules["names"]())
-    low, high = rules["low"], rules["high"]
-    if kind in (int, float) and not ((low is None or value >= low) and (high is None or value <= high)):
-        allowed = f"at least {low:g}" if high is None else f"in [{low:g}, {high:g}]"
-        raise ConfigError(f"{name}={value!r} must be {allowed} ({rules['doc']}).")
-    return value

@@ -1,8 +1,8 @@
 """The chapter runner: checked parameters, papermill, and pages that are redone only when out of date.
 
-A page is a notebook executed with its parameters, stored under ``book/pages``. It carries a key:
-a hash of the notebook, the parameters, this package's sources and the files the chapter reads. A
-page whose key still holds is left alone.
+A page is a notebook executed with its parameters, stored under ``book/pages`` with the files it offers
+beside it. It carries a key: a hash of the notebook, the parameters, this package's sources and the files
+the chapter reads. A page whose key still holds, and whose files are there, is left alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from noisylib.book.chapters import CHAPTERS, Chapter, Page, chapter_info
-from noisylib.book.parameters import ROOT, check_values, with_defaults
+from noisylib.book.downloads import take_files
+from noisylib.book.parameter_rules import check_values, with_defaults
+from noisylib.book.parameters import ROOT
 from noisylib.errors import ConfigError, NoisylibError, check_name, require
 from noisylib.files import file_digest, write_aside
 
@@ -185,9 +187,11 @@ def page_key(chapter: Chapter, values: Mapping[str, Any], title: str, library: s
 
 
 def stored_key(path: Path) -> str | None:
-    """Return the key inside an executed page; None if there is no readable page."""
+    """Return the key inside an executed page; None if there is no readable page, or a file of it is gone."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["metadata"]["noisylib"]["key"]
+        record = json.loads(path.read_text(encoding="utf-8"))["metadata"]["noisylib"]
+        whole = all(path.with_name(name).is_file() for name in record["files"])
+        return record["key"] if whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -217,7 +221,13 @@ def _execute(job: _Job, key: str, root: Path) -> None:
                 f"chapter {job.chapter.key!r} stopped in code cell {error.exec_count}: {error.ename}: "
                 f"{error.evalue} {job.path.name} is as it was before. The notebook up to the error: {failed}."
             ) from error
-        notebook = finish_page(nbformat.read(output, as_version=4), job.page, job.chapter, key, job.values)
+        notebook = nbformat.read(output, as_version=4)
+        files = take_files(notebook)
+        notebook = finish_page(notebook, job.page, job.chapter, key, job.values)
+        notebook.metadata["noisylib"]["files"] = sorted(files)
+        for name, text in files.items():
+            with write_aside(job.path.with_name(name)) as aside:
+                aside.write_text(text, encoding="utf-8")
         with write_aside(job.path) as aside:
             nbformat.write(notebook, aside)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from noisylib.analysis.scores import CONDITION
+
 if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Markdown
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from noisylib.methods import Method
 
 DAGGER, NBSP = "†", "\N{NO-BREAK SPACE}"
-CONDITION = ["dataset", "backbone", "head", "noise_type", "noise_rate"]
 
 
 def show(frame: pd.DataFrame, caption: str, name: str) -> Markdown:
@@ -81,12 +82,13 @@ def daggers(names: Sequence[str]) -> str:
     return f" {DAGGER} is told of the noise that was really injected: {'; '.join(parts)}." if parts else ""
 
 
-def provenance(rows: pd.DataFrame, digest: str) -> str:
+def provenance(rows: pd.DataFrame, *digests: str) -> str:
     """Return what a caption says about its numbers: runs, seeds, study and configuration."""
     seeds = rows["seed_train"].nunique()
     study = ", ".join(sorted(rows["study"].unique()))
     plural = "s" if seeds != 1 else ""
-    return f"{len(rows)} runs, {seeds} seed{plural}, study {study}, configuration {digest[:8]}"
+    configuration = ", ".join(digest[:8] for digest in digests)
+    return f"{len(rows)} runs, {seeds} seed{plural}, study {study}, configuration {configuration}"
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pytest
 from noisylib.book import chapters
 from noisylib.book import runner as book
 from noisylib.book.chapters import CHAPTERS, Chapter, Page
-from noisylib.book.parameters import check_values, rules, with_defaults
+from noisylib.book.parameter_rules import check_values, rules, with_defaults
 from noisylib.errors import ConfigError, MissingDataError, NoisylibError, UnknownNameError
 
 
@@ -139,6 +139,23 @@ def test_a_damaged_page_is_made_again(toy: Path) -> None:
     path.write_text('{"cells": [')
     assert book.stored_key(path) is None
     assert book.run_book(root=toy)[0].executed
+
+
+def test_the_files_of_a_page_lie_beside_it_and_are_missed_when_gone(toy: Path) -> None:
+    notebook = nbformat.read(toy / "notebooks/toy.ipynb", as_version=4)
+    code = "import pandas\nfrom noisylib.book.downloads import CsvFile\n"
+    code += "CsvFile(pandas.DataFrame({'n': [n]}), f'toy-{word}.csv', 'Rows')"
+    notebook.cells.append(nbformat.v4.new_code_cell(code, id="csv"))
+    nbformat.write(notebook, toy / "notebooks/toy.ipynb")
+    book.run_book(root=toy)
+    file = toy / "book/pages/toy-two.csv"
+    assert file.read_text() == "n\n3\n"
+    assert page(toy, "toy-two")["metadata"]["noisylib"]["files"] == ["toy-two.csv"]
+    assert "base64" not in json.dumps(page(toy, "toy-two"))
+
+    file.unlink()
+    assert [run.executed for run in book.run_book(root=toy)] == [False, True]
+    assert file.is_file()
 
 
 def test_a_change_of_the_library_or_of_the_title_changes_the_key(toy: Path) -> None:

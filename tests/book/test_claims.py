@@ -1,4 +1,4 @@
-"""Claims: ranks and wins by hand, and verdicts that turn with the rows."""
+"""Claims: how a verdict follows, the bootstrap that gives the intervals, and what the page shows."""
 
 from __future__ import annotations
 
@@ -6,164 +6,155 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib.book import claims
-from noisylib.errors import NoisylibError
+from noisylib.book import claims, claims_analogues, claims_benchmark, claims_turn, describe_claims
+from noisylib.book.claims import (
+    FAILED,
+    OVER_SEEDS,
+    PARTLY,
+    REPRODUCED,
+    UNTESTED,
+    Claim,
+    Finding,
+    Result,
+    Study,
+)
+from noisylib.book.tables import NBSP
+from noisylib.errors import MissingDataError
+
+ALL = (*claims_benchmark.CLAIMS, *claims_turn.CLAIMS, *claims_analogues.ANALOGUES)
 
 
-def test_ranks_and_wins_share_ties() -> None:
-    scores = pd.DataFrame({"ce": [0.5, 0.9, 0.2], "elr": [0.5, 0.8, 0.4], "gce": [0.1, 0.7, 0.3]})
-    table = claims.rank_table(scores)
-    # Row 1 is a tie of two: rank 1.5 and half a win each.
-    assert table["mean_rank"]["ce"] == pytest.approx((1.5 + 1 + 3) / 3)
-    assert table["mean_rank"]["elr"] == pytest.approx((1.5 + 2 + 1) / 3)
-    assert dict(table["wins"]) == pytest.approx({"ce": 1.5, "elr": 1.5, "gce": 0})
-    assert table["wins"].sum() == len(scores)
-    assert table["mean_rank"].sum() == pytest.approx(3 * 4 / 2)
-    assert table.index[0] == "elr"
+def test_the_stricter_criterion_comes_first() -> None:
+    assert claims.grade(True, False) == REPRODUCED
+    assert claims.grade(True, True) == REPRODUCED
+    assert claims.grade(False, True) == PARTLY
+    assert claims.grade(False, False) == FAILED
 
 
-def test_the_clean_condition_counts_twice_or_once() -> None:
-    rows = study_rows(("ham10000", "pbc"))
-    assert len(claims.condition_scores(rows)) == 2 * 2 * 3
-    assert len(claims.condition_scores(rows, distinct=True)) == 2 * (2 * 3 - 1)
+def test_every_claim_is_measured_by_two_criteria_or_says_what_is_missing() -> None:
+    keys = [claim.key for claim in ALL]
+    assert len(set(keys)) == len(keys)
+    for claim in ALL:
+        assert claim.paper, claim.key
+        measured = claim.measure is not None
+        assert measured != bool(claim.missing), claim.key
+        assert measured == bool(claim.full) == bool(claim.partly) == bool(claim.rows), claim.key
+        assert measured or not claim.over, claim.key
 
 
-def test_a_method_without_a_condition_is_an_error() -> None:
+def test_an_interval_draws_whole_data_sets() -> None:
+    frame = pd.DataFrame({"dataset": ["a", "a", "b"], "score": [0.0, 0.0, 3.0]})
+    # Two data sets: aa, ab or bb with probability 1/4, 1/2, 1/4, and means 0, 1 (a has two rows) and 3.
+    assert claims.interval(frame, lambda drawn: drawn["score"].mean()) == (0.0, 3.0)
+    sizes = set()
+    claims.interval(frame, lambda drawn: sizes.add(len(drawn)) or 0.0)
+    assert sizes == {4, 3, 2}
+
+
+def test_an_interval_cuts_both_tails() -> None:
+    # Of three data sets one scores 3: the mean is how often it is drawn. P(up to 2) = 26/27 = 0.963, so that
+    # 3 is in an interval that leaves out 2.5 % at each end, and would not be in one that leaves out 5 %.
+    for top, ends in ((3.0, (0.0, 3.0)), (-3.0, (-3.0, 0.0))):
+        frame = pd.DataFrame({"dataset": ["a", "b", "c"], "score": [top, 0.0, 0.0]})
+        assert claims.interval(frame, lambda drawn: drawn["score"].mean()) == ends
+
+
+def test_an_interval_may_be_over_seeds_and_needs_two_clusters() -> None:
+    rows = study_rows(methods=("ce",))
+    mean = rows["balanced_accuracy"].mean()  # seeds differ by 0.01
+    ends = claims.interval(rows, lambda drawn: drawn["balanced_accuracy"].mean(), OVER_SEEDS)
+    # Three seeds: all draws the lowest (or the highest) with probability 1/27 > 0.025.
+    assert ends == pytest.approx((mean - 0.01, mean + 0.01))
+    assert claims.interval(rows, lambda drawn: drawn["balanced_accuracy"].mean()) is None
+    assert not claims.inside(mean, None)
+    assert claims.inside(mean, ends)
+    assert claims.ends_text(None, 1) == ""
+    assert claims.ends_text((0.1234, 0.5), 1, 100) == "12.3 to 50.0"
+
+
+def test_what_the_rows_lack_is_a_finding_with_the_reason() -> None:
+    claim = Claim("X", "", "", measure=lambda study: study.need("elr", "gce"))
+    found = claims.find(claim, Study("made", study_rows(methods=("ce",))))
+    assert found == Finding(UNTESTED, note="ELR and Generalised cross entropy are not among the rows")
+    assert claims.find(Claim("X", "", "", missing="needs more"), Study("", study_rows())) == Finding(
+        UNTESTED, note="needs more"
+    )
+
+
+def test_incomplete_conditions_are_left_out_and_counted() -> None:
     rows = study_rows()
     hole = (rows["method"] == "elr") & (rows["noise_rate"] == 0.4) & (rows["noise_type"] == "symmetric")
-    with pytest.raises(NoisylibError, match="1 of 6 conditions lack a method"):
-        claims.condition_scores(rows[~hole])
+    study = Study("made", rows[~hole])
+    assert len(study.blocks.scores) == 5
+    assert len(study.complete_rows()) == 5 * 3 * 3
+    table = describe_claims.scope_table([study]).iloc[0]
+    assert (table["Conditions"], table["Distinct"], table["Left out"], table["Runs"]) == (5, 4, 1, 51)
 
 
-def test_cost_is_best_minus_worst() -> None:
-    cost = claims.choice_cost(claims.condition_scores(study_rows()))
-    assert cost["cost"].to_numpy() == pytest.approx([0.2] * 6)
+def result(*findings: Finding) -> Result:
+    claim = Claim("B7", "Text", "4.5 pp", "full", "less", "rate 0", "seeds", (("Cost", "cost.ipynb"),), len)
+    return Result(claim, dict(zip(("archive", "embedded"), findings, strict=False)))
 
 
-def verdict(rows: pd.DataFrame, start: str) -> str:
-    table = claims.verdicts(rows)
-    return table.loc[table["Claim"].str.startswith(start), "Verdict"].item()
+def test_verdicts_that_differ_name_their_study() -> None:
+    same = result(Finding(PARTLY, "5 pp"), Finding(PARTLY, "6 pp", "1 to 2"))
+    table = describe_claims.verdict_table([same, result(Finding(FAILED, "1"), Finding(UNTESTED, note="why"))])
+    assert list(table["Verdict"]) == [
+        "**partly reproduced**",
+        "**not reproduced** (archive); not testable here (embedded)",
+    ]
+    assert list(table["archive"]) == ["5 pp", "1"]
+    assert list(table["embedded"]) == [f"6 pp (1{NBSP}to{NBSP}2)", "\N{EN DASH}"]
+    assert list(table["Claim"]) == ["[B7](#claim-b7) Text"] * 2
 
 
-def test_verdicts_turn_with_the_rows() -> None:
-    rows = study_rows()
-    assert verdict(rows, "ELR wins") == "**not reproduced**"
-    assert verdict(rows, "No method") == "**not reproduced**"  # cross entropy wins everywhere
-    assert verdict(rows, "The cost") == "**not reproduced**"  # 20 points everywhere
-    assert verdict(rows, "Small-loss") == "**not reproduced**"  # no dead class
-
-    hard = (rows["noise_rate"] == 0.4) & (rows["noise_type"] == "asymmetric")
-    rows.loc[hard & (rows["method"] == "coteaching"), "balanced_accuracy"] -= 0.1
-    assert verdict(rows, "The cost") == "**not reproduced**"  # 30 points are not twice 20
-    lost = hard & (rows["method"] == "coteaching")
-    rows.loc[lost, "dead_classes"] = 2
-    rows.loc[lost, "balanced_accuracy"] -= 0.15
-    assert verdict(rows, "Small-loss") == "**reproduced**"
-    assert verdict(rows, "The cost") == "**reproduced**"  # 45 points against 20
-
-    rows.loc[rows["method"] == "elr", "balanced_accuracy"] += 0.5
-    assert verdict(rows, "ELR wins") == "**reproduced**"
-
-
-def test_the_verdict_on_cufit_follows_its_mean_rank() -> None:
-    rows = study_rows(methods=("ce", "elr", "cufit"))  # in this order in every condition
-    table = claims.verdicts(rows).set_index("Claim")
-    assert table.loc["CUFIT has the best mean rank.", "Verdict"] == "**not reproduced**"
-    assert table.loc["CUFIT has the best mean rank.", "Ours"] == (
-        "CUFIT-head has mean rank 3.00 among 3 methods, place 3; Cross entropy has the best, 1.00"
+def test_details_hold_criterion_numbers_reason_rows_and_chapter() -> None:
+    text = describe_claims.details(
+        [result(Finding(FAILED, "1 pp", "0 to 2", "more"), Finding(UNTESTED, note="why"))]
     )
-    rows.loc[rows["method"] == "cufit", "balanced_accuracy"] += 1
-    assert verdict(rows, "CUFIT") == "**reproduced**"
-    # A tie at the top is not beaten by anybody.
-    rows = study_rows(methods=("ce", "elr", "cufit"))
-    best = rows.loc[rows["method"] == "ce", "balanced_accuracy"].to_numpy()
-    rows.loc[rows["method"] == "cufit", "balanced_accuracy"] = best
-    assert verdict(rows, "CUFIT") == "**reproduced**"
+    assert text.data.splitlines() == [
+        "(claim-b7)=",
+        "**B7. Text.** Paper: 4.5 pp. *Reproduced if* full; *partly if* less.",
+        "",
+        "- archive: **not reproduced**. 1 pp (0 to 2); more.",
+        "- embedded: not testable here: why.",
+        "- Rows: rate 0. Interval: 95 % percentile bootstrap over seeds. See [Cost](cost.ipynb).",
+    ]
 
 
-def test_what_cannot_be_tested_says_why() -> None:
-    rows = study_rows(methods=("ce", "ls", "gce"))
-    assert verdict(rows, "CUFIT") == "**cannot be tested here**: CUFIT-head is not among the rows"
-    assert verdict(rows, "ELR wins") == "**cannot be tested here**: ELR is not among the rows"
-    table = claims.verdicts(rows)
-    assert len(table) == len(claims.CLAIMS)
-    untested = table["Verdict"].str.startswith("**cannot")
-    assert (table.loc[untested, "Verdict"].str.len() > len("**cannot be tested here**: ")).all()
-    assert (table.loc[untested, "Ours"] == "").all()
+def test_the_sentence_at_the_top_counts_verdicts_per_study() -> None:
+    results = [
+        result(Finding(PARTLY), Finding(UNTESTED)),
+        result(Finding(PARTLY), Finding(REPRODUCED)),
+        result(Finding(REPRODUCED), Finding(REPRODUCED)),
+    ]
+    assert describe_claims.glance(results).data.splitlines() == [
+        "- **archive**: of 3 claims, 1 reproduced, 2 partly reproduced.",
+        "- **embedded**: of 3 claims, 2 reproduced, 1 not testable here.",
+    ]
 
 
-def test_without_asymmetric_noise_its_claims_cannot_be_tested() -> None:
-    rows = study_rows()
-    for part in (
-        rows[rows["noise_type"] == "symmetric"],
-        rows[(rows["noise_type"] == "symmetric") | (rows["noise_rate"] == 0)],
-    ):
-        assert verdict(part, "The cost") == (
-            "**cannot be tested here**: the rows have no asymmetric condition"
-        )
-        assert verdict(part, "Small-loss").startswith("**cannot be tested here**: Co-teaching and cross")
-    noisy = rows[rows["noise_rate"] > 0]
-    assert verdict(noisy, "The cost") == "**cannot be tested here**: the rows have no clean condition"
+def test_studies_and_arms_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
 
+    def rows_of(name: str, *, head: str) -> tuple[pd.DataFrame, str]:
+        asked.append((name, head))
+        return study_rows(), f"source of {name}"
 
-def test_a_friedman_test_needs_three_methods() -> None:
-    assert verdict(study_rows(methods=("ce", "elr")), "The methods differ") == (
-        "**cannot be tested here**: the Friedman test needs three methods, the rows have 2"
-    )
-    # Three methods in the same order in all of 12 conditions: chi2 = 12 * (3 - 1) = 24, p = exp(-12).
-    table = claims.verdicts(study_rows(("ham10000", "pbc"))).set_index("Claim")
-    assert table.loc["The methods differ.", "Ours"] == "χ² = 24.0 (k = 3, 12 conditions), p = 6e-06"
-    assert table.loc["The methods differ.", "Verdict"] == "**reproduced**"
+    def no_arms() -> tuple[pd.DataFrame, str]:
+        raise MissingDataError("no table")
 
+    monkeypatch.setattr(describe_claims, "study_rows", rows_of)
+    studies = describe_claims.load_studies(["embedded", "archive", "embedded"], "adapter")
+    assert asked == [("embedded", "adapter"), ("archive", "adapter")]
+    assert [study.source for study in studies] == ["source of embedded", "source of archive"]
 
-def test_one_method_has_nothing_to_be_compared_with() -> None:
-    table = claims.verdicts(study_rows(methods=("elr",)))
-    assert table["Verdict"].str.startswith("**cannot be tested here**").all()
-
-
-def test_a_tie_is_not_more_wins_than_any_other() -> None:
-    # ELR listed first and last: neither order may decide a tie.
-    for methods in (("elr", "ce", "gce"), ("ce", "gce", "elr")):
-        rows = study_rows(methods=methods)
-        for method in methods:
-            rows.loc[rows["method"] == method, "balanced_accuracy"] = 0.5
-        assert verdict(rows, "ELR wins") == "**not reproduced**"
-        assert verdict(rows, "The methods differ") == "**not reproduced**"
-        table = claims.verdicts(rows).set_index("Claim")
-        assert table.loc["ELR wins the most conditions.", "Ours"] == "2.0 of 6"
-        assert table.loc["No method wins everywhere.", "Ours"] == (
-            "Cross entropy and Generalised cross entropy and ELR win most, 33 % of conditions each"
-        )
-        # One condition more than the others: now it leads.
-        lead = (rows["method"] == "elr") & (rows["noise_type"] == "symmetric") & (rows["noise_rate"] == 0.2)
-        rows.loc[lead, "balanced_accuracy"] += 0.1
-        assert verdict(rows, "ELR wins") == "**reproduced**"
-
-
-def test_every_claim_is_measured_by_a_criterion_or_says_what_is_missing() -> None:
-    assert len(claims.criteria_table()) == sum(bool(claim.criterion) for claim in claims.CLAIMS)
-    for claim in claims.CLAIMS:
-        assert (claim.measure is None) == bool(claim.missing), claim.text
-        assert (claim.measure is not None) == bool(claim.criterion), claim.text
-
-
-def test_ranks_table_has_both_counts() -> None:
-    table = claims.ranks_table(study_rows())
-    assert list(table["Method"]) == ["Cross entropy", "ELR", "Co-teaching†"]
-    assert list(table["Wins"]) == ["6.0", "0.0", "0.0"]
-    assert list(table["Wins, distinct"]) == ["5.0", "0.0", "0.0"]
-
-
-def test_the_note_on_the_leader_compares_it_with_cross_entropy_on_clean_labels() -> None:
-    rows = study_rows(methods=("ce", "elr", "dividemix"))
-    assert claims.leader_note(rows) == "", "cross entropy leads, and is compared with nothing"
-    baseline = rows[(rows["method"] == "ce") & (rows["noise_rate"] == 0)]
-    mine = rows["method"] == "dividemix"
-    for score, value in (("balanced_accuracy", 0.95), ("accuracy", 0.5)):
-        rows.loc[mine, score] = value
-    note = claims.leader_note(rows)
-    gains = 100 * (0.95 - baseline["balanced_accuracy"].mean()), 100 * (0.5 - baseline["accuracy"].mean())
-    assert f"by {gains[0]:+.1f} points of balanced accuracy and {gains[1]:+.1f} points of accuracy" in note
-    assert note.startswith("DivideMix† has the best mean rank")
-    assert "near uniform" in note
-    assert claims.leader_note(rows[rows["noise_rate"] > 0]) == ""
+    monkeypatch.setattr(describe_claims, "arm_rows", lambda: (study_rows().assign(study="heads"), "arms"))
+    both = describe_claims.load_arms(studies[0])
+    assert list(both.rows["study"].unique()) == ["made", "heads"]
+    assert both.source == "source of embedded; arms: arms"
+    monkeypatch.setattr(describe_claims, "arm_rows", no_arms)
+    alone = describe_claims.load_arms(studies[0])
+    assert len(alone.rows) == len(study_rows())
+    found = claims.evaluate(claims_analogues.ANALOGUES, [alone])
+    assert {finding.verdict for r in found for finding in r.findings.values()} == {UNTESTED}
