@@ -22,10 +22,16 @@ from packaging.utils import canonicalize_name
 
 import noisylib
 from noisylib import cli
+from noisylib.analysis.bootstrap import bootstrap_ranks
+from noisylib.analysis.cost import cost_curve
+from noisylib.analysis.ranking import friedman
+from noisylib.analysis.scores import condition_scores
 from noisylib.book.chapters import CHAPTERS
+from noisylib.book.published import ASYMMETRIC_COST, CHI2, CLEAN_COST
 from noisylib.data import DATASETS
 from noisylib.features.backbones import BACKBONES
 from noisylib.methods import METHODS, RANKED
+from noisylib.study.archive import load_archive
 
 LOCKED_EXTRAS = ("backbones", "book", "cleaning", "statistics", "dev")
 HEAVY = [
@@ -254,6 +260,36 @@ def test_speeds_of_the_readme_are_the_measured_ones(root: Path) -> None:
     for name in RANKED:
         row = f"| {METHODS[name].title} | {costs[name]['per_run']:.1f} x |"
         assert row in readme, f"{row} is not in the README"
+
+
+def test_results_of_the_readme_are_those_of_the_archive(root: Path) -> None:
+    rows, _ = load_archive(root / "results/archive.parquet")
+    text = " ".join((root / "README.md").read_text().split())
+    scores = condition_scores(rows)
+    ranks = bootstrap_ranks(scores)
+    for name, row in ranks.iterrows():
+        cells = rf"\| {METHODS[name].title}( \([^)]*\))? \| {row['mean_rank']:.2f} \| {row['wins']:.1f} \|"
+        assert re.search(cells, text), f"{name} is not in the README as {cells}"
+    clean = 100 * rows[rows["noise_rate"] == 0].groupby("method")[["balanced_accuracy", "accuracy"]].mean()
+    gain = clean.loc["dividemix"] - clean.loc["ce"]
+    cost = cost_curve(rows).set_index(["noise_type", "noise_rate"]) * 100
+    low, high = cost.loc["asymmetric", 0.0], cost.loc["asymmetric", 0.4]
+    part = rows.query("dataset == 'ham10000' and backbone == 'deit_tiny' and method == 'coteaching'")
+    skin = part.query("noise_type == 'asymmetric' and noise_rate == 0.4").mean(numeric_only=True)
+    leader = ranks.loc["dividemix"]
+    for sentence in (
+        f"{len(rows):,} runs",
+        f"The Friedman statistic is {friedman(scores).statistic:.1f} (the source paper: {CHI2})",
+        f"put DivideMix between {leader['low']:.2f} and {leader['high']:.2f}.",
+        f"by {gain['balanced_accuracy']:+.1f} points of balanced accuracy",
+        f"and {gain['accuracy']:+.1f} points of accuracy",
+        f"is worth {low['mean']:.1f} points of balanced accuracy on clean labels and {high['mean']:.1f} at",
+        f"(the paper: {CLEAN_COST} and {ASYMMETRIC_COST})",
+        f"would show {low['noise_floor']:.1f} and {high['noise_floor']:.1f} by chance",
+        f"Co-teaching has {100 * skin['accuracy']:.0f} % accuracy, but",
+        f"{100 * skin['balanced_accuracy']:.0f} % balanced accuracy and {skin['dead_classes']:.1f} of 7 classes dead",
+    ):
+        assert sentence in text, sentence
 
 
 def test_files_named_in_the_prose_exist(root: Path) -> None:

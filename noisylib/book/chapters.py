@@ -266,7 +266,10 @@ CHAPTERS: dict[str, Chapter] = {
             "notebooks/claims.ipynb",
             ClaimsParameters,
             (Page("claims"),),
-            lambda p: [path for study in p.studies for path in study_files(study)] + arm_files(),
+            lambda p: [
+                *(path for study in p.studies for path in study_files(study)),
+                *(arm_files() if (results_root() / "arms.parquet").is_file() else ()),
+            ],
         ),
     )
 }
