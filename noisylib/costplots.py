@@ -46,7 +46,7 @@ def cost_curves(curve: pd.DataFrame, published: Mapping[tuple[str, float], float
             _stars(axis, marked)
         axis.set(title=f"{noise_title(noise_type)} noise", xlabel="Noise rate (%)")
         axis.set_xticks(x)
-        axis.margins(x=0.09)
+        axis.margins(x=0.13)
     axes[0, 0].set_ylabel("Best minus worst method (pp)")
     axes[0, 0].set_ylim(bottom=0)  # last, or the shared axis would stop at the first panel's highest point
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -72,8 +72,8 @@ def _stars(axis: Axes, marked: Mapping[float, float]) -> None:
     )  # fmt: skip
     for rate, value in marked.items():
         axis.annotate(
-            f"{value:.1f}", (rate, value), xytext=(0, 9), textcoords="offset points", ha="center",
-            fontsize=8, bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+            f"{value:.1f}", (rate, value), xytext=(-10, 0), textcoords="offset points", ha="right",
+            va="center", fontsize=8, bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
         )  # fmt: skip
 
 

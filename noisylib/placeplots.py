@@ -27,7 +27,7 @@ def place_bars(
 
     Parameters
     ----------
-    shares : regime -> methods x places, from `describe_rankings.place_shares`.
+    shares : regime -> methods x places, from `analysis.places.place_shares`.
     counts : regime -> number of conditions.
     titles : method -> title, from top to bottom.
     """
@@ -63,7 +63,7 @@ def winner_tiles(
 
     Parameters
     ----------
-    won : dataset, backbone, noise_type, noise_rate, winner, lead, from `describe_rankings.winners`; the
+    won : dataset, backbone, noise_type, noise_rate, winner, lead, from `analysis.places.winners`; the
         clean condition once.
     titles : method -> title, in the order of the legend.
     row_titles : (dataset, backbone) -> their titles, in the order of the rows.

@@ -103,7 +103,7 @@ def rank_intervals(
     Parameters
     ----------
     boot : index method; mean_rank, low, high, from `analysis.bootstrap.bootstrap_ranks`.
-    by_dataset : methods x data sets, from `describe_rankings.dataset_ranks`.
+    by_dataset : methods x data sets, from `analysis.places.dataset_ranks`.
     """
     plt = require("matplotlib.pyplot", "book")
     order = list(boot["mean_rank"].sort_values(kind="stable").index)

@@ -12,7 +12,8 @@ for chapter in CHAPTERS.values():
     parameters = chapter.parameters()
     try:
         chapter.reads(parameters)
-        if hasattr(parameters, "study"):
-            study_rows(parameters.study)
+        for study in getattr(parameters, "studies", [getattr(parameters, "study", None)]):
+            if study is not None:
+                study_rows(study)
     except (ConfigError, MissingDataError):  # ConfigError: the study was stopped before its end
         collect_ignore.append(Path(chapter.notebook).name)

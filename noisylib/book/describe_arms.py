@@ -9,6 +9,7 @@ import numpy as np
 
 from noisylib.analysis.scores import SEEDS
 from noisylib.book.describe import bank_title
+from noisylib.book.describe_overview import backbone_title
 from noisylib.book.tables import NBSP
 
 if TYPE_CHECKING:
@@ -16,13 +17,6 @@ if TYPE_CHECKING:
 
 HEAD_TITLES = {"linear": "linear", "mlp": "MLP"}
 MAPS = {"look-alike pairs": "default", "into the majority": "majority", "cyclic": "cyclic"}
-
-
-def backbone_title(name: str) -> str:
-    """Return how tables call a backbone."""
-    from noisylib.features.backbone_registry import BACKBONES
-
-    return BACKBONES[name].title if name in BACKBONES else name
 
 
 def percent(rate: float) -> str:

@@ -127,6 +127,19 @@ def reading(facts: Mapping[str, Any]) -> str:
     return text
 
 
+def growth_by_dataset(scores: pd.DataFrame, hard: tuple[str, float], easy: tuple[str, float]) -> str:
+    """Return in words on how many data sets the cost grows from `easy` to `hard`, where least and most."""
+    means = 100 * choice_cost(scores).groupby([*REGIME, "dataset"])["cost"].mean()
+    change = (means[hard] - means[easy]).round(9).sort_values() + 0.0  # no "-0.0"
+    if len(change) < 2:
+        return ""
+    ends = [f"{bank_title(change.index[i])}, {change.iloc[i]:+.1f}" for i in (0, -1)]
+    return (
+        f"It grows on {int((change > 0).sum())} of {len(change)} data sets, least on {ends[0]} points, and "
+        f"most on {ends[1]}."
+    )
+
+
 def cost_table(curve: pd.DataFrame, free: pd.Series) -> pd.DataFrame:
     """Return the curve in points, clean once, beside the published ends; arguments as in `cost_facts`."""
     import pandas as pd

@@ -122,7 +122,7 @@ def accuracy_note(cells: pd.DataFrame) -> str:
     """
     groups = [group for _, group in cells.groupby(CONDITION, sort=False)]
     apart = sum(not _leads(group["accuracy_mean"]) & _leads(group["gap_to_best"]) for group in groups)
-    text = f"In {apart} of {len(groups)} conditions, the most accurate method is not the most balanced one."
+    text = f"In {apart} of {len(groups)} conditions, accuracy and balanced accuracy name different winners."
     pairs = [
         (cells.at[a, "balanced_accuracy_mean"] - cells.at[b, "balanced_accuracy_mean"], a, b)
         for group in groups

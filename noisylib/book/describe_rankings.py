@@ -12,7 +12,10 @@ import numpy as np
 
 from noisylib.analysis import ranking
 from noisylib.analysis.places import dataset_ranks, leaders, leave_one_out, winners
+from noisylib.book import published
 from noisylib.book.describe import bank_title
+from noisylib.book.describe_cost import untold
+from noisylib.book.describe_overview import backbone_title
 from noisylib.book.tables import NBSP, method_titles
 from noisylib.placeplots import STRONG
 from noisylib.plots import NOISE_ORDER, noise_title
@@ -22,8 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOW_RATE = 0.2  # the highest rate that counts as low
-# Li and Wang's own numbers, from the abstract of arXiv 2605.22591.
-PAPER = {"statistic": 333.2, "p_value": 4.8e-68, "conditions": 150, "methods": 8}
 
 
 def regimes(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -98,9 +99,9 @@ def friedman_rows(scores: Mapping[str, pd.DataFrame], alpha: float) -> pd.DataFr
         test = ranking.friedman(part)
         found = (test.statistic, test.p_value, test.F, test.F_p_value, test.kendall_w)
         columns[title] = _friedman_column(test.n_conditions, test.n_methods, *found, alpha)
-    m, k, chi2 = int(PAPER["conditions"]), int(PAPER["methods"]), PAPER["statistic"]
+    m, k, chi2 = published.CONDITIONS, published.METHODS, published.CHI2
     f = (m - 1) * chi2 / (m * (k - 1) - chi2)
-    paper = (chi2, ranking.friedman_p(chi2, k), f, _f_p(f, k, m), chi2 / (m * (k - 1)))
+    paper = (chi2, ranking.friedman_p(chi2, k), f, _f_p(f, k, m), published.KENDALL_W)
     columns["Paper, from its χ²"] = _friedman_column(m, k, *paper, alpha)
     return pd.DataFrame(columns).rename_axis("Statistic").reset_index()
 
@@ -184,7 +185,6 @@ def test_facts(
     data set. `sure` is the probability, in percent, that counts as sure.
     """
     friedman = ranking.friedman(every)
-    m, k, chi2 = PAPER["conditions"], PAPER["methods"], PAPER["statistic"]
     ranks = ranking.rank_table(distinct)["mean_rank"]
     width = ranking.critical_difference(len(ranks), len(distinct), alpha)
     signs = dataset_ranks(distinct).round(9)
@@ -194,10 +194,10 @@ def test_facts(
         "chi2": friedman.statistic,
         "p": p_text(friedman.p_value),
         "kendall_w": friedman.kendall_w,
-        "paper_chi2": chi2,
-        "paper_p": p_text(ranking.friedman_p(chi2, int(k))),
-        "published_p": p_text(PAPER["p_value"]),
-        "paper_w": chi2 / (m * (k - 1)),
+        "paper_chi2": published.CHI2,
+        "paper_p": p_text(ranking.friedman_p(published.CHI2, published.METHODS)),
+        "published_p": p_text(published.P_VALUE),
+        "paper_w": published.KENDALL_W,
         "alpha": alpha,
         "pairs": len(tests),
         "nemenyi": len(apart),
@@ -207,6 +207,23 @@ def test_facts(
         "bayes_better": int((bayes[["p_a_better", "p_b_better"]].max(axis=1) > 1 - alpha).sum()),
         "bayes_equal": int((bayes["p_equivalent"] > 1 - alpha).sum()),
     }
+
+
+def best_untold(boot: pd.DataFrame) -> str:
+    """Return which method leads among those that are told nothing of the noise; empty where all are alike.
+
+    Parameters
+    ----------
+    boot : from `analysis.bootstrap.bootstrap_ranks`.
+    """
+    free = untold(list(boot.index))
+    if len(free) in (0, len(boot)):
+        return ""
+    ranks = boot.loc[free, "mean_rank"]
+    return (
+        f"Among the methods that are told nothing of the noise, the best mean rank is {ranks.min():.2f}: "
+        f"{joined(leaders(ranks))}."
+    )
 
 
 def ranking_facts(
@@ -262,13 +279,7 @@ def regime_leaders(scores: pd.DataFrame) -> str:
 
 def condition_titles(won: pd.DataFrame) -> dict[tuple[str, str], tuple[str, str]]:
     """Return (dataset, backbone) -> their titles, for every pair of the winners' table."""
-    from noisylib.features.backbone_registry import BACKBONES
-
     pairs = won[["dataset", "backbone"]].drop_duplicates().itertuples(index=False, name=None)
     return {
-        (dataset, backbone): (
-            bank_title(dataset),
-            BACKBONES[backbone].title if backbone in BACKBONES else backbone,
-        )
-        for dataset, backbone in pairs
+        (dataset, backbone): (bank_title(dataset), backbone_title(backbone)) for dataset, backbone in pairs
     }

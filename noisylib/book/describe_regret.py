@@ -65,6 +65,20 @@ def _cost_without(scores: pd.DataFrame, method: str, hard: tuple[str, float]) ->
     return 100 * float(cost[hard])
 
 
+def equal_when_clean(scores: pd.DataFrame) -> str:
+    """Return which methods are the same training on clean labels, a sentence; empty where none are."""
+    clean = scores[scores.index.get_level_values("noise_rate") == 0].round(9)
+    groups: dict[tuple[float, ...], list[str]] = {}
+    for name in clean:
+        groups.setdefault(tuple(clean[name]), []).append(name)
+    same = [method_titles(names) for names in groups.values() if len(names) > 1] if len(clean) else []
+    return " ".join(
+        f"{' and '.join(titles.values())} have equal scores in every clean condition, and share their places "
+        "there."
+        for titles in same
+    )
+
+
 def extremes_facts(counts: pd.DataFrame) -> dict[str, object]:
     """Return how many methods are best somewhere, worst somewhere and both, and who is most often which."""
     total = counts.groupby("method", sort=False)[["best", "worst"]].sum()

@@ -12,7 +12,8 @@ import numpy as np
 
 from noisylib.analysis.agreement import Agreement, Pair, agreement, matched, rank_correlation
 from noisylib.analysis.scores import CONDITION, SEEDS, condition_scores
-from noisylib.book.describe_arms import HEAD_TITLES, backbone_title, percent
+from noisylib.book.describe_arms import HEAD_TITLES, percent
+from noisylib.book.describe_overview import backbone_title
 from noisylib.book.describe_settings import points
 from noisylib.book.parameters import ROOT
 from noisylib.book.tables import NBSP, method_titles

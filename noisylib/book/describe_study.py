@@ -31,7 +31,7 @@ def grid_table(rows: pd.DataFrame) -> pd.DataFrame:
     conditions = len(rows[CONDITION].drop_duplicates())
     lines = [(axis, len(values), ", ".join(values)) for axis, values in axes.items()]
     lines.insert(4, ("**Conditions**", conditions, "the product of the above"))
-    lines.append(("**Runs**", len(rows), "one training each, on noise and with a start of its own"))
+    lines.append(("**Runs**", len(rows), "one training for each condition, method and seed"))
     return pd.DataFrame(
         [(axis, f"{number:,}", text) for axis, number, text in lines], columns=["What", "Number", "Which"]
     )
@@ -55,7 +55,7 @@ def record_table(study: str, rows: pd.DataFrame) -> pd.DataFrame:
         "Device": ", ".join(sorted(rows["device"].unique())),
     }
     table = results_root() / f"{study}.parquet"
-    if table.is_file():
+    if provenance_path(table).is_file():
         _, record = load_archive(table)
         cores = " or ".join(str(n) for n in record["cores"])
         lines |= {

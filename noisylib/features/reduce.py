@@ -53,7 +53,10 @@ def reduce_bank(bank: FeatureBank, n_components: int) -> FeatureBank:
     pca = PCA(n_components, svd_solver="full").fit((train - mean) / scale)
     # The squared entries of this orthogonal matrix are all equal, so each row mixes all components evenly.
     rotation = hadamard(n_components) / np.sqrt(n_components)
-    projection = np.vstack([mean, rotation @ pca.components_ / scale]).astype(np.float16)
+    # A feature that is all but constant has a direction beyond the range of float16: the limit stands for it.
+    limit = float(np.finfo(np.float16).max)
+    directions = np.clip(rotation @ pca.components_ / scale, -limit, limit)
+    projection = np.vstack([mean, directions]).astype(np.float16)
     reduction = {
         "method": "principal components of the z-scored training split, rotated to equal variance",
         "n_components": n_components,

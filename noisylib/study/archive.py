@@ -52,7 +52,8 @@ def collect_archive(
     Raises
     ------
     ConfigError
-        A study is not finished, two have one name, or `out` is of another kind.
+        A study is not finished, two have one name, `out` is of another kind, or it is a table with more
+        rows, some of which would be lost.
     NoisylibError
         A run is there twice, or a row has a NaN.
     """
@@ -71,8 +72,14 @@ def collect_archive(
     entries = {study.name: _study_entry(study, table, results) for study, table in pairs}
     if out.suffix == ".parquet" and out.is_file():
         older = read_provenance(out) or {}
-        if older.get("studies") == entries and _same(read_table(out), rows):
+        table = read_table(out)
+        if older.get("studies") == entries and _same(table, rows):
             return rows, False
+        if len(rows) < len(table) and (lost := len(set(table["run_id"]) - set(rows["run_id"]))):
+            raise ConfigError(
+                f"{out} holds {lost} runs that are not among the {len(rows)} collected now, and would lose "
+                "them: choose another --out, or move it away first."
+            )
     if out.suffix == ".csv":  # a copy for other programs, perhaps beside the table that has the provenance
         with write_aside(out) as aside:
             rows.to_csv(aside, index=False)

@@ -43,10 +43,12 @@ class ResultStore:
         """
         record = self.folder / "study.json"
         mine = {"digest": self.config.digest, "config": plain(self.config)}
-        records = {table: entry for table, entry in self._described().items() if not extend}
-        if record.is_file() and not extend:
-            records[self.folder] = json.loads(record.read_text(encoding="utf-8"))
-        for place, theirs in records.items():
+        records = self._described()
+        if record.is_file():
+            folder = json.loads(record.read_text(encoding="utf-8"))
+            # A folder that was extended to this configuration stays so before its table is collected again.
+            records = {} if folder["digest"] == mine["digest"] else {**records, self.folder: folder}
+        for place, theirs in records.items() if not extend else ():
             if theirs["digest"] != mine["digest"]:
                 raise ConfigError(
                     f"{place} was written by another configuration; they differ in "

@@ -149,3 +149,22 @@ def test_advice_names_the_safest_where_it_is_another() -> None:
         "Always choosing **Cross entropy** loses least on average, 4.0 points, and at most 40.0"
     )
     assert "ELR has the smallest highest loss, 10.0 points, and loses 9.0 on average" in text
+
+
+def test_the_growth_is_told_apart_by_data_set() -> None:
+    text = describe_cost.growth_by_dataset(condition_scores(made_rows()), HARD, EASY)
+    # 20 points at either end on one set, 20 and 40 on the other.
+    assert text.startswith("It grows on 1 of 2 data sets, least on HAM10000, +0.0 points,")
+    assert text.endswith("and most on PBC blood cells, +20.0.")
+    alone = made_rows().query("dataset == 'pbc'")
+    assert describe_cost.growth_by_dataset(condition_scores(alone), HARD, EASY) == ""
+
+
+def test_methods_that_are_one_training_on_clean_labels_are_named() -> None:
+    rows = made_rows()
+    assert describe_regret.equal_when_clean(condition_scores(rows)) == ""
+    same = (rows["noise_rate"] == 0) & rows["method"].isin(["ce", "coteaching"])
+    rows.loc[same, "balanced_accuracy"] = 0.5
+    text = describe_regret.equal_when_clean(condition_scores(rows))
+    assert text.startswith("Cross entropy and Co-teaching† have equal scores in every clean condition")
+    assert describe_regret.equal_when_clean(condition_scores(rows[rows["noise_rate"] > 0])) == ""

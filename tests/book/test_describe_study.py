@@ -43,11 +43,13 @@ def test_without_an_archive_the_rows_speak_for_themselves(rows, tmp_path, monkey
     assert record["Training time"] == ("2 min 42 s, summed over 54 runs",)
     assert record["Device"] == ("cpu",)
     assert "Wall time" not in record
+    rows.to_parquet(tmp_path / "made.parquet")  # a table of one's own needs no provenance
+    assert table(describe_study.record_table("made", rows)) == record
 
 
 def test_the_record_of_an_archive_is_read(rows, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NOISYLIB_RESULTS", str(tmp_path))
-    (tmp_path / "made.parquet").write_bytes(b"rows")
+    (tmp_path / "made.json").write_text("{}")
     made = {
         "table": "made.parquet",
         "sha256": "0123456789abcdef",

@@ -11,7 +11,10 @@ import pytest
 from noisylib.book import chapters
 from noisylib.errors import ConfigError
 
-OF_A_STUDY = {"benchmark.ipynb", "claims.ipynb"}
+OF_A_STUDY = {
+    *("benchmark.ipynb", "claims.ipynb"),
+    *("overview.ipynb", "rankings.ipynb", "cost.ipynb", "sensitivity.ipynb"),
+}
 
 
 @pytest.fixture
@@ -35,5 +38,18 @@ def test_chapters_of_a_half_finished_study_are_left_out(ignored, tmp_path, monke
 
 def test_chapters_of_a_finished_study_are_collected(ignored, monkeypatch) -> None:
     monkeypatch.setattr(chapters, "study_files", lambda study: [])
+    monkeypatch.setattr(chapters, "arm_files", lambda: [])
     monkeypatch.setattr(chapters, "study_rows", lambda study: (pd.DataFrame(), ""))
     assert ignored() == set()
+
+
+def test_a_chapter_of_several_studies_waits_for_all_of_them(ignored, monkeypatch) -> None:
+    def rows(study: str) -> tuple[pd.DataFrame, str]:
+        if study == "embedded":
+            raise ConfigError("not finished")
+        return pd.DataFrame(), ""
+
+    monkeypatch.setattr(chapters, "study_files", lambda study: [])
+    monkeypatch.setattr(chapters, "arm_files", lambda: [])
+    monkeypatch.setattr(chapters, "study_rows", rows)
+    assert ignored() == {"benchmark.ipynb", "claims.ipynb"}

@@ -267,3 +267,12 @@ def test_command_reduces_and_records_it(tmp_path, monkeypatch):
         "noisylib features extract breastmnist --backbone test_vit --data DATA/mnist "
         "--weights tiny.safetensors --components 8 --batch-size 64 --precision float32"
     )
+
+
+def test_a_feature_that_is_all_but_constant_does_not_leave_the_range_of_float16():
+    features = np.random.default_rng(0).normal(size=(N_TRAIN + N_TEST, D0))
+    features[:, 2] = 0
+    features[5, 2] = 1e-5  # a standard deviation of 1e-6, and so a direction of 2e5 and more
+    reduced = reduce_bank(wide(features), 4)
+    assert np.abs(reduced.projection[1:, 2]).max() == np.finfo(np.float16).max
+    assert np.abs(reduced.features).max() < 20

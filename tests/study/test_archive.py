@@ -118,6 +118,24 @@ def test_a_table_that_is_up_to_date_keeps_its_provenance(clone) -> None:
     assert len(rows) == 24
 
 
+def test_a_table_does_not_lose_runs_to_a_smaller_one(clone, monkeypatch) -> None:
+    before = (clone / "archive.parquet").read_bytes()
+    with pytest.raises(ConfigError, match=r"archive.parquet holds 8 runs that are not among the 8 .*--out"):
+        collect_archive([replace(CONFIG, seeds=(0,))], clone / "archive.parquet", results=clone)
+    monkeypatch.setattr(config, "RESULTS_VERSION", 99)
+    with pytest.raises(ConfigError, match="holds 16 runs that are not among the 0 collected now"):
+        collect_archive([CONFIG], clone / "archive.parquet", results=clone, partial=True)
+    assert (clone / "archive.parquet").read_bytes() == before
+
+
+def test_a_study_that_was_extended_stays_so_before_it_is_collected_again(clone) -> None:
+    longer = replace(CONFIG, seeds=(0, 1, 2))
+    run_study(plan_study(longer, clone, extend=True), clone)
+    assert plan_study(longer, clone).missing == 0
+    with pytest.raises(ConfigError, match="differ in seeds"):
+        plan_study(replace(CONFIG, seeds=(0, 1, 2, 3)), clone)
+
+
 def test_a_csv_copy_leaves_the_provenance_of_the_table_alone(clone) -> None:
     rows, _ = collect_archive([CONFIG], clone / "archive.csv", results=clone)
     assert len(pd.read_csv(clone / "archive.csv")) == len(rows) == 16
