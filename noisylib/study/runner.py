@@ -15,7 +15,7 @@ import torch
 
 import noisylib
 from noisylib.devices import device_name, usable_cores
-from noisylib.errors import NoisylibError, WriteError
+from noisylib.errors import NoisylibError
 from noisylib.heads import HeadBank
 from noisylib.noise import NoisyLabels, told
 from noisylib.recipe import Recipe
@@ -173,7 +173,7 @@ def run_study(
             }
             try:
                 store.log(**entry)
-            except WriteError as error:  # the rows are kept, and what ended the loop is worth more
+            except NoisylibError as error:  # the rows are kept, and what ended the loop is worth more
                 log.warning("this session is missing from the log of the study: %s", error)
 
 

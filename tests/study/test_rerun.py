@@ -84,3 +84,6 @@ def test_differences_are_new_minus_stored() -> None:
     assert again.largest == 5e-4
     assert again.holds
     assert "stored rows: a\nnew rows:    b" in again.summary()
+    broken = rerun.Rerun(rows.assign(difference=[0.0, float("nan")]), "a", "b")
+    assert not broken.holds
+    assert "NOT within" in broken.summary()
