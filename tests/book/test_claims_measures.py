@@ -65,7 +65,13 @@ def test_cufit_is_best_second_or_neither() -> None:
     rows = study_rows(methods=("ce", "elr", "cufit"))  # in this order in every condition
     found = measured(rows, "B4")
     assert (found.verdict, found.value) == (FAILED, "3.00")
-    assert found.note == "place 3 of 3; Cross entropy has the best mean rank, 1.00"
+    assert found.note == (
+        "place 3 of 3; Cross entropy has the best mean rank, 1.00; "
+        "by accuracy in place of balanced accuracy 3.00"
+    )
+    turned = rows.assign(accuracy=1 - rows["accuracy"])
+    assert measured(turned, "B4").note.endswith("by accuracy in place of balanced accuracy 1.00")
+    assert measured(turned, "B3").note.endswith("by accuracy in place of balanced accuracy 0.0")
     mine = rows["method"] == "cufit"
     best = rows.loc[rows["method"] == "ce", "balanced_accuracy"].to_numpy()
     rows.loc[mine, "balanced_accuracy"] = best - 0.05
