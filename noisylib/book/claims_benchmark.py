@@ -189,7 +189,7 @@ def leader_note(study: Study) -> str:
     if leader == "dividemix":
         text += (
             " Its penalty holds the mean prediction near uniform over the classes, which favours rare ones, "
-            "as weighting the classes would; and it is told more of the noise than any other method here. The "
-            "[chapter on sensitivity](sensitivity.ipynb) takes either away."
+            "as weighting the classes would; and it is told more of the noise than any other method here. "
+            "The [chapter on sensitivity](sensitivity.ipynb) takes either away."
         )
     return text
