@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from figurechecks import check_book_figure
 
 from noisylib import overviewplots, plotstyle
 
@@ -55,14 +56,7 @@ def scatter():
 
 @pytest.mark.parametrize("draw", [heat, curves, scatter])
 def test_figures_are_opaque_light_closed_and_fit_a_column(draw) -> None:
-    import matplotlib.pyplot as plt
-
-    before = dict(matplotlib.rcParams)
-    figure = draw()
-    assert figure.get_facecolor() == (1, 1, 1, 1)
-    assert figure.get_size_inches()[0] == plotstyle.WIDTH
-    assert not plt.get_fignums()
-    assert dict(matplotlib.rcParams) == before
+    check_book_figure(draw)
 
 
 def test_a_column_is_a_condition_and_the_reference_is_the_first_row() -> None:

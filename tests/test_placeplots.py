@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from figurechecks import check_book_figure
 
 from noisylib import placeplots, plotstyle
 
@@ -39,14 +40,7 @@ def tiles():
 
 @pytest.mark.parametrize("draw", [bars, tiles])
 def test_figures_are_opaque_light_closed_and_fit_a_column(draw) -> None:
-    import matplotlib.pyplot as plt
-
-    before = dict(matplotlib.rcParams)
-    figure = draw()
-    assert figure.get_facecolor() == (1, 1, 1, 1)
-    assert figure.get_size_inches()[0] == plotstyle.WIDTH
-    assert not plt.get_fignums()
-    assert dict(matplotlib.rcParams) == before
+    check_book_figure(draw)
 
 
 def texts(axis) -> list[str]:
