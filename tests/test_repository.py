@@ -264,8 +264,10 @@ def test_speeds_of_the_readme_are_the_measured_ones(root: Path) -> None:
 
 
 def test_results_of_the_readme_are_those_of_the_archive(root: Path) -> None:
-    rows, _ = load_archive(root / "results/archive.parquet")
+    rows, record = load_archive(root / "results/archive.parquet")
     text = " ".join((root / "README.md").read_text().split())
+    wall = record["wall_seconds"]
+    assert f"| {wall / 60:.0f} min, {record['runs'] / wall:.1f} runs a second | `make archive` |" in text
     scores = condition_scores(rows)
     ranks = bootstrap_ranks(scores)
     for name, row in ranks.iterrows():
