@@ -20,8 +20,8 @@ STRIP := nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.pap
 
 install: $(STAMP)  ## make .venv from requirements.lock (PYTHON=python3.11 picks the interpreter)
 
-test: $(STAMP)  ## run the tests (ARGS="-k noise" passes arguments to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## run the tests in two processes (ARGS="-k noise -n 0" passes arguments to pytest; -n 0: in one)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 book: $(STAMP)  ## run the embedded study, the chapters that are out of date, and render _build/html/index.html
 	$(BIN)/noisylib run configs/embedded.yaml --jobs $(JOBS)

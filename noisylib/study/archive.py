@@ -124,8 +124,8 @@ def _study_entry(study: StudyConfig, rows: pd.DataFrame, results: str | Path) ->
         "digest": study.digest,
         "config": plain(study),
         "runs": len(rows),
-        "core_seconds": round(float(rows["seconds"].sum()), 1),
-        "wall_seconds": round(sum(session["seconds"] for session in sessions), 1),
+        "core_seconds": round(float(rows["seconds"].sum()), 3),
+        "wall_seconds": round(sum(session["seconds"] for session in sessions), 3),
         "sessions": sessions,
     }
 
@@ -149,8 +149,8 @@ def _provenance(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": sorted({session["device"] for session in sessions}),
         "cores": sorted({session["cores"] for session in sessions}),
-        "wall_seconds": round(sum(entry["wall_seconds"] for entry in entries.values()), 1),
-        "core_seconds": round(sum(entry["core_seconds"] for entry in entries.values()), 1),
+        "wall_seconds": round(sum(entry["wall_seconds"] for entry in entries.values()), 3),
+        "core_seconds": round(sum(entry["core_seconds"] for entry in entries.values()), 3),
         "results_version": RESULTS_VERSION,
         "commit": _commit(),
         "trained_with": {

@@ -165,7 +165,7 @@ def run_study(
         if runs:
             entry = {
                 "began": began,
-                "seconds": round(time.perf_counter() - started, 1),
+                "seconds": round(time.perf_counter() - started, 3),
                 "runs": runs,
                 "jobs": max(1, min(jobs, len(plan.chunks))),
                 "device": device_name(device),
