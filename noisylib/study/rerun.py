@@ -122,9 +122,9 @@ def retrain(
 ) -> Rerun:
     """Train the runs `drawn` of a study again and compare them with its table.
 
-    The company a run is trained in decides the order in which products are summed: of 95 runs of the
-    embedded study that were trained with none or two others, 2 came out up to 7e-5 apart. So the whole
-    chunk of every drawn run is trained and compared, which leaves no difference on the same processor.
+    The company a run is trained in decides the order in which products are summed: of 50 archived runs that
+    were trained alone, 45 had the same balanced accuracy, and one was off by 0.004. So the whole chunk of
+    every drawn run is trained and compared, which leaves no difference on the same processor.
 
     Parameters
     ----------
