@@ -25,7 +25,7 @@ test: $(STAMP)  ## run the tests in two processes (ARGS="-k noise -n 0" passes a
 
 book: $(STAMP)  ## run the embedded study, the chapters that are out of date, and render _build/html/index.html
 	$(BIN)/noisylib run configs/embedded.yaml --jobs $(JOBS)
-	$(BIN)/noisylib book
+	$(BIN)/noisylib book --jobs $(JOBS)
 	@# The pages that warned are read again next time: an unchanged page would otherwise pass without its warning.
 	$(BIN)/jupyter-book build --warningiserror --nitpick --keep-going -q . || { rm -rf _build/.doctrees; exit 1; }
 	$(BIN)/python book/check.py _build/html

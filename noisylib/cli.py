@@ -180,6 +180,7 @@ def book(
         bool, typer.Option("--force", help="Execute pages that are up to date as well.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Where a notebook with changed parameters goes.")] = None,
+    jobs: Annotated[int, typer.Option(help="Pages executed at once; 0 takes one per core.")] = 1,
 ) -> None:
     """Execute the book's chapters that are out of date, or one chapter with other parameters."""
     from noisylib.book import parse_overrides, run_book
@@ -188,7 +189,7 @@ def book(
         raise NoisylibError("-p needs a chapter: noisylib book CHAPTER -p KEY VALUE.")
     pairs = [(key, value) for key, _, value in (text.partition("=") for text in parameter or [])]
     values = parse_overrides(chapter, pairs) if chapter and pairs else {}
-    run_book(chapter, values, force=force, out=out, echo=typer.echo)
+    run_book(chapter, values, force=force, out=out, jobs=jobs, echo=typer.echo)
 
 
 @features_app.command("extract")

@@ -13,7 +13,7 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,9 +89,10 @@ def run_book(
     force: bool = False,
     out: str | Path | None = None,
     root: str | Path | None = None,
+    jobs: int = 1,
     echo: Callable[[str], object] = log.info,
 ) -> list[PageRun]:
-    """Execute the pages that are out of date, one after another, and return what was done.
+    """Execute the pages that are out of date and return what was done, in the order of the book.
 
     Parameters
     ----------
@@ -101,6 +102,7 @@ def run_book(
     force : execute pages that are up to date as well.
     out : where one overridden notebook goes.
     root : folder that holds ``notebooks/`` and ``book/``; the checkout by default.
+    jobs : pages that are executed at once, one after another by default; 0 is one per core.
     echo : takes one line of progress per page.
 
     Raises
@@ -115,30 +117,28 @@ def run_book(
     if parameters or out is not None:
         if chapter is None:
             raise ConfigError("parameters or out without a chapter: name the chapter they are for.")
-        jobs = [_override_job(chosen[0], parameters or {}, out, root)]
+        work = [_override_job(chosen[0], parameters or {}, out, root)]
         force = True
     else:
-        jobs = [
+        work = [
             _Job(info, page, page.overrides, root / "book" / "pages" / f"{page.slug}.ipynb")
             for info in chosen
             for page in info.pages
         ]
     library = package_digest()
     # All keys first: what is missing for any page is said before the first one takes its time.
-    keys = [page_key(job.chapter, job.values, job.page.title, library, root) for job in jobs]
-    runs = []
-    for number, (job, key) in enumerate(zip(jobs, keys, strict=True), 1):
-        start = time.perf_counter()
-        stale = force or stored_key(job.path) != key
-        if stale:
-            echo(f"[{number}/{len(jobs)}] {job.page.slug}: executing {job.chapter.notebook}")
-            _execute(job, key, root)
-        seconds = time.perf_counter() - start
-        where = job.path.relative_to(root) if job.path.is_relative_to(root) else job.path
-        done = f"{seconds:.1f} s -> {where}" if stale else "up to date"
-        echo(f"[{number}/{len(jobs)}] {job.page.slug}: {done}")
-        runs.append(PageRun(job.page.slug, job.path, stale, seconds))
-    return runs
+    keys = [page_key(job.chapter, job.values, job.page.title, library, root) for job in work]
+    stale = [
+        i for i, (job, key) in enumerate(zip(work, keys, strict=True)) if force or stored_key(job.path) != key
+    ]
+    seconds = dict.fromkeys(range(len(work)), 0.0)
+    for i in sorted(set(seconds) - set(stale)):
+        echo(f"[{i + 1}/{len(work)}] {work[i].page.slug}: up to date")
+    for i, taken in _execute_all([(i, work[i], keys[i]) for i in stale], root, jobs, echo):
+        seconds[i], path = taken, work[i].path
+        where = path.relative_to(root) if path.is_relative_to(root) else path
+        echo(f"[{i + 1}/{len(work)}] {work[i].page.slug}: {taken:.1f} s -> {where}")
+    return [PageRun(job.page.slug, job.path, i in stale, seconds[i]) for i, job in enumerate(work)]
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,45 @@ def stored_key(path: Path) -> str | None:
         return record["key"] if whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _execute_all(
+    todo: Sequence[tuple[int, _Job, str]], root: Path, jobs: int, echo: Callable[[str], object]
+) -> Iterator[tuple[int, float]]:
+    """Execute pages, `jobs` at once, and yield number and seconds of each as it is finished.
+
+    One after another, the first error ends it; at once, the other pages are finished before it is raised.
+    """
+    import joblib
+
+    jobs = min(jobs or joblib.cpu_count(), len(todo))
+    if jobs < 2:
+        for number, job, key in todo:
+            echo(f"{job.page.slug}: executing {job.chapter.notebook}")
+            start = time.perf_counter()
+            _execute(job, key, root)
+            yield number, time.perf_counter() - start
+        return
+    echo(f"executing {len(todo)} pages, {jobs} at once")
+    work = (joblib.delayed(_try)(number, job, key, root) for number, job, key in todo)
+    errors = []
+    for number, result in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work):
+        if isinstance(result, NoisylibError):
+            errors.append(result)
+        else:
+            yield number, result
+    if errors:
+        raise errors[0]
+
+
+def _try(number: int, job: _Job, key: str, root: Path) -> tuple[int, float | NoisylibError]:
+    """Return the seconds of one page, or its error: raised here, it would cut off the pages in work."""
+    start = time.perf_counter()
+    try:
+        _execute(job, key, root)
+    except NoisylibError as error:
+        return number, error
+    return number, time.perf_counter() - start
 
 
 def _execute(job: _Job, key: str, root: Path) -> None:

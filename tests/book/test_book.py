@@ -13,6 +13,7 @@ from noisylib.book import chapters
 from noisylib.book import runner as book
 from noisylib.book.chapters import CHAPTERS, Chapter, Page
 from noisylib.book.parameter_rules import check_values, rules, with_defaults
+from noisylib.book.parameters import OverviewParameters
 from noisylib.errors import ConfigError, MissingDataError, NoisylibError, UnknownNameError
 
 
@@ -44,13 +45,14 @@ CELLS = [
     ),
 ]
 
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one notebook that makes two pages and logs every execution."""
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     (tmp_path / "notebooks").mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=CELLS, metadata=metadata), tmp_path / "notebooks/toy.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=CELLS, metadata=KERNEL), tmp_path / "notebooks/toy.ipynb")
     (tmp_path / "input.txt").write_text("data")
     chapter = Chapter(
         "toy",
@@ -98,6 +100,44 @@ def test_pages_are_executed_once_and_again_only_after_a_real_change(toy: Path) -
     (toy / "input.txt").write_text("other data")
     assert all(run.executed for run in book.run_book(root=toy))
     assert len(executions(toy)) == 4
+
+
+def test_pages_executed_at_once_are_those_executed_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def notebook(work: str) -> None:
+        cells = [
+            nbformat.v4.new_markdown_cell("# Toy", id="title"),
+            nbformat.v4.new_code_cell('head = "mlp"', id="p", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(work, id="work"),
+        ]
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        made = nbformat.v4.new_notebook(cells=cells, metadata=KERNEL)
+        nbformat.write(made, tmp_path / "notebooks/toy.ipynb")
+
+    # Other processes cannot import a class of this test, so it is one of the package's.
+    pages = (Page("toy-one", "Page one"), Page("toy-two", "Page two", {"head": "linear"}))
+    chapter = Chapter("toy", "Toy", "notebooks/toy.ipynb", OverviewParameters, pages, lambda p: [])
+    monkeypatch.setattr(book, "CHAPTERS", {"toy": chapter})
+    notebook("head * 2")
+    book.run_book(root=tmp_path)
+    alone = {slug: page(tmp_path, slug) for slug in ("toy-one", "toy-two")}
+    assert alone["toy-two"]["cells"][-1]["outputs"][0]["data"]["text/plain"] == ["'linearlinear'"]
+    runs = book.run_book(root=tmp_path, force=True, jobs=2)
+    assert [(run.slug, run.executed) for run in runs] == [("toy-one", True), ("toy-two", True)]
+    again = {slug: page(tmp_path, slug) for slug in alone}
+    for notes in (*alone.values(), *again.values()):
+        for cell in notes["cells"]:
+            cell.pop("id")  # papermill's own cell gets a new one each time
+    assert again == alone
+
+    notebook("assert head != 'linear', 'no two'")
+    lines: list[str] = []
+    with pytest.raises(book.ChapterError, match="no two"):
+        book.run_book(root=tmp_path, jobs=2, echo=lines.append)
+    assert lines[0] == "executing 2 pages, 2 at once"
+    assert [line.partition(":")[0] for line in lines[1:]] == ["[1/2] toy-one"], "the other one is finished"
+    assert page(tmp_path, "toy-two")["cells"][-1]["source"] == ["head * 2"], "a failed page stays as it was"
 
 
 def test_pages_of_one_notebook_have_titles_and_labels_of_their_own(toy: Path) -> None:
