@@ -3,6 +3,7 @@ PYTHON ?= python3
 JOBS ?= 0
 CONFIG ?= configs/embedded.yaml
 ARMS := $(sort $(wildcard configs/arms/*.yaml))
+EXPERIMENTS := small_loss collapse
 # The heads are small: threads that wait for each other cost more than they bring, so processes are used instead.
 export OMP_NUM_THREADS ?= 1
 
@@ -34,10 +35,11 @@ book: $(STAMP)  ## run the embedded study, the chapters that are out of date, an
 run: $(STAMP)  ## run or resume a study (CONFIG=configs/embedded.yaml; JOBS=0 takes every core)
 	$(BIN)/noisylib run $(CONFIG) --jobs $(JOBS)
 
-archive: $(STAMP)  ## run or resume the 150-condition benchmark and its arms (hours), and collect both tables in results
+archive: $(STAMP)  ## run or resume the benchmark, its arms and the experiments (hours), and collect their tables in results
 	for config in configs/archive.yaml $(ARMS); do $(BIN)/noisylib run $$config --jobs $(JOBS) || exit; done
 	$(BIN)/noisylib collect configs/archive.yaml --out results/archive.parquet
 	$(BIN)/noisylib collect $(ARMS) --out results/arms.parquet
+	for name in $(EXPERIMENTS); do $(BIN)/noisylib experiment $$name --jobs $(JOBS) --collect || exit; done
 
 bench: $(STAMP)  ## measure the training core (ARGS="--extraction --methods --mixtures" measures more)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from noisylib.cli_experiments import experiment
 from noisylib.errors import MissingExtraError, NoisylibError
+from noisylib.progress import Progress, duration
 
 app = typer.Typer(
     help="Train classifiers on frozen foundation-model features when the labels are wrong.",
@@ -49,8 +50,6 @@ def run(
     ] = False,
 ) -> None:
     """Run a study. What is done is not done again; Ctrl-C loses at most the chunks in flight."""
-    from tqdm import tqdm
-
     from noisylib.devices import pick_device, usable_cores
     from noisylib.study import plan_study, run_study
     from noisylib.study.runner import estimate_seconds
@@ -65,37 +64,25 @@ def run(
     )
     if not plan.chunks:
         return
-    typer.echo(f"about {_duration(estimate_seconds(plan, jobs, device))} to go")
+    typer.echo(f"about {duration(estimate_seconds(plan, jobs, device))} to go")
     if dry_run:
         return
-    bar = tqdm(
-        total=plan.cost,
-        bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}",
-        disable=None,  # no bar where nobody watches
-    )
-    started, last = time.perf_counter(), 0.0
+    bar = Progress(done, plan.total, plan.cost, "runs", typer.echo)
 
     def on_chunk(chunk, seconds: float) -> None:
-        nonlocal done, last
-        done += len(chunk.runs)
-        bar.set_description_str(f"{done}/{plan.total} runs", refresh=False)
-        bar.update(chunk.cost)
-        if bar.disable and (seconds - last > 30 or done == plan.total):
-            last = seconds
-            typer.echo(f"{done}/{plan.total} runs after {_duration(seconds)}")
+        bar.add(len(chunk.runs), chunk.cost, seconds)
 
     try:
         run_study(plan, results, jobs=jobs, device=device, banks=banks, on_chunk=on_chunk)
     except KeyboardInterrupt:
         bar.close()
         typer.echo(
-            f"stopped: {done} of {plan.total} runs are kept; the same command goes on from there", err=True
+            f"stopped: {bar.done} of {plan.total} runs are kept; the same command goes on from there",
+            err=True,
         )
         raise typer.Exit(130) from None
     bar.close()
-    typer.echo(
-        f"finished in {_duration(time.perf_counter() - started)}; rows in {results / plan.config.name}"
-    )
+    typer.echo(f"finished in {duration(bar.seconds)}; rows in {results / plan.config.name}")
 
 
 @app.command()
@@ -145,6 +132,9 @@ def rerun(
     typer.echo(again.summary())
     if not again.holds:
         raise typer.Exit(1)
+
+
+app.command()(experiment)
 
 
 @app.command("list")
@@ -299,12 +289,6 @@ def join_parameters(arguments: list[str]) -> list[str]:
                 raise NoisylibError("-p needs a key and a value, for example -p noise_rate 0.3.")
             joined.append(key if value is None else f"{key}={value}")
     return joined
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def main() -> None:

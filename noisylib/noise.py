@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from noisylib.errors import NoisylibError, check_name
+from noisylib.instance_noise import check_reference, instance_labels
 from noisylib.seeding import numpy_generator
 
 NOISE_TYPES = ("symmetric", "pairflip", "asymmetric", "instance", "human")
@@ -146,6 +147,36 @@ def transition_matrix(
     return T
 
 
+def blend(T_a: np.ndarray, T_b: np.ndarray, share: float) -> np.ndarray:
+    """Return the (K, K) matrix ``share * T_a + (1 - share) * T_b``.
+
+    Where both flip each class at one rate, so does every blend of them: only the targets change.
+
+    Raises
+    ------
+    NoisylibError
+        A matrix is not row-stochastic, their shapes differ, or `share` is not in [0, 1].
+    """
+    T_a, T_b = _check_matrix(T_a, "T_a"), _check_matrix(T_b, "T_b")
+    if T_a.shape != T_b.shape:
+        raise NoisylibError(f"T_a has shape {T_a.shape} and T_b {T_b.shape}: both need the same K classes.")
+    if not 0 <= share <= 1:
+        raise NoisylibError(f"share={share}: the part of T_a must be a fraction in [0, 1].")
+    return share * T_a + (1 - share) * T_b
+
+
+def _check_matrix(T: np.ndarray, argument: str) -> np.ndarray:
+    T = np.asarray(T, dtype=np.float64)
+    if T.ndim != 2 or T.shape[0] != T.shape[1] or len(T) < 2:
+        raise NoisylibError(f"{argument} has shape {T.shape}: (K, K) with K >= 2 classes is needed.")
+    if not ((T >= 0).all() and np.allclose(T.sum(1), 1, rtol=0, atol=1e-9)):  # NaN is not >= 0
+        raise NoisylibError(
+            f"{argument} must hold probabilities whose rows sum to 1: T[i, j] = P(noisy = j | true = i). "
+            "A matrix whose columns sum to 1 is the transpose."
+        )
+    return T
+
+
 def check_labels(y: np.ndarray, n_classes: int, argument: str = "y_true") -> np.ndarray:
     """Return `y` as (N,) int64, or raise if it is empty, not integral or out of range."""
     y = np.asarray(y)
@@ -185,44 +216,6 @@ def _sample_exact(y_true: np.ndarray, T: np.ndarray, generator: np.random.Genera
     return y_noisy
 
 
-def _instance_labels(
-    y_true: np.ndarray,
-    rate: float,
-    K: int,
-    features: np.ndarray,
-    temperature: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Draw from P_i = q_i softmax(a_i) off the true class and 1 - q_i on it (Xia et al. 2020)."""
-    from scipy.optimize import brentq
-    from scipy.stats import truncnorm
-
-    spread = 0.1
-    if not 0.005 <= rate <= 0.995:
-        raise NoisylibError(
-            f"noise_rate={rate} is too near 0 or 1 for instance noise, whose per-sample rates scatter "
-            f"by {spread} around it: use 0 or a rate from 0.005 to 0.995."
-        )
-
-    def truncated(mean: float):
-        return truncnorm(-mean / spread, (1 - mean) / spread, loc=mean, scale=spread)
-
-    # Truncation to [0, 1] shifts the mean (0.1 becomes 0.129), so the location is solved for.
-    location = brentq(lambda mean: truncated(mean).mean() - rate, -20 * spread, 1 + 20 * spread)
-    q = truncated(location).rvs(size=len(y_true), random_state=rng)
-    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    weights = rng.standard_normal((K, features.shape[1], K))
-    scores = np.empty((len(y_true), K))
-    for c in range(K):
-        scores[y_true == c] = temperature * unit[y_true == c] @ weights[c]
-    rows = np.arange(len(y_true))
-    scores[rows, y_true] = -np.inf
-    P = np.exp(scores - scores.max(1, keepdims=True))
-    P *= (q / P.sum(1))[:, None]
-    P[rows, y_true] = 1 - q
-    return (P.cumsum(1) < rng.random((len(P), 1))).sum(1).clip(max=K - 1)
-
-
 def inject(
     y_true: np.ndarray,
     noise_type: str,
@@ -260,33 +253,71 @@ def inject(
         For labels, rates, maps or features outside what is described here.
     """
     y_true = check_labels(y_true, n_classes)
-    T = None
     if noise_type == "human":
         y_noisy = _check_human(y_human, y_true, n_classes)
     elif noise_type == "instance":
         check_rate(noise_type, noise_rate, n_classes)
-        features = _check_features(features, len(y_true))
+        features = check_reference(features, len(y_true))
         rng = numpy_generator("noise", dataset, noise_type, float(noise_rate), seed)
         y_noisy = y_true.copy()
         if noise_rate > 0:
-            y_noisy = _instance_labels(y_true, noise_rate, n_classes, features, temperature, rng)
+            y_noisy = instance_labels(y_true, noise_rate, n_classes, features, temperature, rng)
     else:
         T = transition_matrix(noise_type, noise_rate, n_classes, class_map)
-        rng = numpy_generator("noise", dataset, noise_type, float(noise_rate), seed)
-        y_noisy = _sample_exact(y_true, T, rng)
-    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
+        return inject_matrix(
+            y_true, T, seed=seed, dataset=dataset, noise_type=noise_type, noise_rate=noise_rate
+        )
+    return _measured(y_true, y_noisy, None, n_classes, noise_type, noise_rate)
+
+
+def inject_matrix(
+    y_true: np.ndarray,
+    T: np.ndarray,
+    *,
+    seed: int,
+    dataset: str = "",
+    noise_type: str = "asymmetric",
+    noise_rate: float | None = None,
+) -> NoisyLabels:
+    """Corrupt labels by any transition matrix, with exact counts, and report what was done.
+
+    Of the n_i samples of class i, T_ij n_i (rounded by largest remainder) become class j. Two matrices
+    with one diagonal flip the same number of each class, but for rounding: by less than one sample.
+
+    Parameters
+    ----------
+    y_true : (N,) int, clean labels in 0..K-1.
+    T : (K, K), rows sum to 1. Nothing bounds its rates: a wrong label may be the likeliest one.
+    seed, dataset : as `inject`. The draw depends on both, `noise_type`, `noise_rate` and the labels; with
+        the matrix of `transition_matrix` and its type and rate, it is that of `inject`.
+    noise_type : what methods are told: "symmetric", "pairflip" or "asymmetric".
+    noise_rate : nominal rate; by default the fraction of `y_true` that T flips.
+
+    Raises
+    ------
+    NoisylibError
+        Labels or T outside what is described here.
+    """
+    T = _check_matrix(T, "T")
+    y_true = check_labels(y_true, len(T))
+    check_name("noise_type", noise_type, NOISE_TYPES[:3])
+    if noise_rate is None:
+        noise_rate = round(1 - float(np.diag(T)[y_true].mean()), 9)
+    generator = numpy_generator("noise", dataset, noise_type, float(noise_rate), seed)
+    y_noisy = _sample_exact(y_true, T, generator)
+    return _measured(y_true, y_noisy, T, len(T), noise_type, noise_rate)
+
+
+def _measured(
+    y_true: np.ndarray, y_noisy: np.ndarray, T: np.ndarray | None, K: int, noise_type: str, noise_rate: float
+) -> NoisyLabels:
+    """Count what became of the labels; without a nominal T the realised one stands for it."""
+    counts = np.zeros((K, K), dtype=np.int64)
     np.add.at(counts, (y_true, y_noisy), 1)
     totals = counts.sum(1, keepdims=True)
-    realised = np.where(totals > 0, counts / np.maximum(totals, 1), np.eye(n_classes) if T is None else T)
-    return NoisyLabels(
-        y_noisy,
-        y_noisy != y_true,
-        realised if T is None else T,
-        realised,
-        counts,
-        noise_type,
-        float(noise_rate),
-    )
+    realised = np.where(totals > 0, counts / np.maximum(totals, 1), np.eye(K) if T is None else T)
+    nominal = realised if T is None else T
+    return NoisyLabels(y_noisy, y_noisy != y_true, nominal, realised, counts, noise_type, float(noise_rate))
 
 
 def _check_human(y_human: np.ndarray | None, y_true: np.ndarray, n_classes: int) -> np.ndarray:
@@ -296,14 +327,3 @@ def _check_human(y_human: np.ndarray | None, y_true: np.ndarray, n_classes: int)
     if len(y_human) != len(y_true):
         raise NoisylibError(f"y_human has {len(y_human)} labels for N={len(y_true)} samples: give one each.")
     return y_human
-
-
-def _check_features(features: np.ndarray | None, n: int) -> np.ndarray:
-    if features is None:
-        raise NoisylibError("features is missing: noise_type='instance' needs (N, D) reference features.")
-    features = np.asarray(features, dtype=np.float64)
-    if features.ndim != 2 or len(features) != n or not np.isfinite(features).all():
-        raise NoisylibError(
-            f"features has shape {features.shape}: finite numbers of shape ({n}, D) are needed."
-        )
-    return features

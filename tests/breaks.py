@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 LOSSES = ("tests/methods/test_oracles_losses.py", "tests/methods/test_oracles.py")
 SELECTION = ("tests/methods/test_oracles_selection.py",)
+REMEDIES = ("tests/methods/test_oracles_remedies.py",)
 CORRECTION = ("tests/methods/test_oracles_correction.py",)
 FOLDS = ("tests/methods/test_oracles_out_of_fold.py",)
 DIVIDEMIX = ("tests/methods/test_oracles_dividemix.py",)
@@ -161,6 +162,40 @@ BREAKS = (
         ("gradient divided by the batch", "weight = batch.selected / kept.to(logits.dtype).unsqueeze(-1)", "weight = batch.selected / targets.shape[-1]"),
         ("ties to the later sample", "order = losses.argsort(dim=-1, stable=True)", "order = losses.shape[-1] - 1 - losses.flip(-1).argsort(dim=-1, stable=True)"),
         ("largest losses kept", "losses.argsort(dim=-1, stable=True)", "losses.argsort(dim=-1, stable=True, descending=True)"),
+    ),
+    *_of(
+        "by_class", "methods/coteaching_by_class.py", REMEDIES,
+        ("rounded down", "- 1e-9).ceil()", "+ 1e-9).floor()"),
+        ("ceiling of rounded products", " - 1e-9).ceil()", ").ceil()"),
+        ("a class may go", ".ceil().clamp(min=1)", ".ceil()"),
+        ("counts ignored", "(1 - forget) * counts", "(1 - forget) * targets.shape[-1]"),
+        ("classes start at the same place", "first = counts.cumsum(-1) - counts", "first = 0 * counts"),
+        ("classes start one late", "counts.cumsum(-1) - counts", "counts.cumsum(-1)"),
+        ("classes not kept apart", "easiest = place < quota.gather(-1, label)", "easiest = torch.arange(targets.shape[-1]) < quota.minimum(counts).sum(-1, keepdim=True)"),
+        ("largest losses kept", "losses.argsort(dim=-1, stable=True)", "losses.argsort(dim=-1, stable=True, descending=True)"),
+        ("ties to the later sample", "by_loss = losses.argsort(dim=-1, stable=True)", "by_loss = losses.shape[-1] - 1 - losses.flip(-1).argsort(dim=-1, stable=True)"),
+        ("not sorted within a class", "order = by_loss.gather(-1, by_label)", "order = targets.expand_as(by_loss).argsort(dim=-1, stable=True)"),
+        ("chosen by loss only", "order = by_loss.gather(-1, by_label)", "order = by_loss"),
+        ("as many as the quotas of all classes", "return easiest.sum(-1), chosen", "return quota.sum(-1), chosen"),
+        ("no schedule", 'forget = self.forget_rate(batch.epoch, batch.state["class_rate"])', 'forget = batch.state["class_rate"]'),
+        ("T transposed", "torch.linalg.solve(T.mT, ", "torch.linalg.solve(T, "),
+        ("counts taken for priors", "priors = torch.linalg.solve(T.mT, frequencies.unsqueeze(-1)).squeeze(-1).clamp(min=0)", "priors = frequencies"),
+        ("negative priors", ".squeeze(-1).clamp(min=0)", ".squeeze(-1)"),
+        ("recall for purity", "/ observed\n", "/ joint.sum(-1)\n"),
+        ("purity for its complement", "(1 - purity).round", "purity.round"),
+        ("nothing observed, no number", "return torch.where(observed > 0, purity, 1.0)", "return purity"),
+        ("singular T let through", "        check_invertible(T)\n", ""),
+        ("what a solver leaves of 0", ".round(decimals=12)", ""),
+    ),
+    *_of(
+        "balanced", "methods/balanced_softmax.py", REMEDIES,
+        ("frequencies subtracted in the loss", 'super().loss(logits + batch', 'super().loss(logits - batch'),
+        ("frequencies subtracted in the gradient", 'super().gradient(logits + batch', 'super().gradient(logits - batch'),
+        ("loss on the plain logits", 'super().loss(logits + batch.state["log_frequency"]', "super().loss(logits"),
+        ("gradient on the plain logits", 'super().gradient(logits + batch.state["log_frequency"]', "super().gradient(logits"),
+        ("frequencies for their logarithms", "frequencies.log().to(", "frequencies.to("),
+        ("never observed, never pushed", ".clamp(min=1)", ""),
+        ("frequencies of the first run", "training.context.n_classes).clamp(min=1)", "training.context.n_classes)[:, :1].expand(*training.context.runs, -1).clamp(min=1)"),
     ),
     *_of(
         "jocor", "methods/jocor.py", SELECTION,

@@ -30,6 +30,9 @@ OPTIONS: dict[str, dict[str, float]] = {
     "knn": {"k": 5},
     "ann": {"kmin": 3, "kmax": 9},
     "wann": {"kmin": 3, "kmax": 9},
+    "coteaching_quota": {"ramp_epochs": 3},
+    "coteaching_class_tau": {"ramp_epochs": 3},
+    "coteaching_balanced": {"ramp_epochs": 3},
 }
 FREE = [name for name, cls in METHODS.items() if issubclass(cls, TrainingFree)]
 TRAINED = [name for name in METHODS if name not in FREE]

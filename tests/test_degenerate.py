@@ -102,7 +102,7 @@ def cross_entropy(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def test_coteaching_that_must_forget_almost_everything_keeps_one_sample_a_batch() -> None:
-    for method in ("coteaching", "jocor"):
+    for method in ("coteaching", "jocor", "coteaching_balanced"):
         result = finite(noisy(2), method, noise_rates=[0.99, 0.99])
         assert (result.trace["selected"][1:].sum(-1) == 4).all(), "16, 16, 16 and 12 samples give one each"
 
@@ -294,6 +294,9 @@ SELECTING = {
     "unicon": 2,
     "turn": 2,
     "cl_prune": 1,
+    "coteaching_quota": 2,
+    "coteaching_class_tau": 2,
+    "coteaching_balanced": 2,
 }
 
 

@@ -114,6 +114,9 @@ TOLD_AND_CHANGED = [
     ("dividemix", "noise_type", ["symmetric"], ["asymmetric"]),
     ("forward_oracle", "transition", [np.eye(K)], [0.7 * np.eye(K) + 0.1]),
     ("backward", "transition", [np.eye(K)], [0.7 * np.eye(K) + 0.1]),
+    ("coteaching_quota", "noise_rate", [0.05], [0.6]),
+    ("coteaching_class_tau", "transition", [np.eye(K)], [0.7 * np.eye(K) + 0.1]),
+    ("coteaching_balanced", "noise_rate", [0.05], [0.6]),
 ]
 
 

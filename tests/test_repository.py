@@ -213,12 +213,13 @@ def test_commands_of_the_prose_parse(root: Path) -> None:
 # A module may import from its own layer and those after it. errors, files, seeding, devices and recipe are
 # below all of them and are left out.
 LAYERS = (
-    ("cli", "listing", "citations"),
+    ("cli", "cli_experiments", "listing", "citations"),
     ("book",),
     ("study", "plots", "plotstyle", "comparison"),  # plots stands for every <subject>plots
+    ("signals", "detectors", "signal_rows", "cross_validation"),
     ("training", "recorder", "layout", "validation", "analysis"),
     ("methods",),
-    ("heads", "networks", "noise", "mixtures", "mixture_em", "neighbours", "confident"),
+    ("heads", "networks", "noise", "instance_noise", "mixtures", "mixture_em", "neighbours", "confident"),
     ("features", "data.simulate"),  # makes feature banks, not images
     ("data",),
 )

@@ -58,8 +58,7 @@ class Scene:
 
         An integral and not a test sample, so that differences between methods are not luck of the draw.
         """
-        apart = ((self.grid[:, None] - self.bed.means) ** 2).sum(-1)
-        density = np.exp(-apart / (2 * self.bed.deviation**2))  # (G * G, K), up to a factor
+        density = np.exp(-self.bed.squared_distances(self.grid) / 2)  # (G * G, K), up to a factor
         density /= density.sum(0)
         classes = range(self.n_classes)
         return np.stack([(predicted == c) @ density[:, c] for c in classes], axis=-1)
@@ -92,7 +91,7 @@ def make_scene(
         ]
         for noise_type in noise_types
     }
-    edge = np.abs(bed.means).max() + MARGIN * bed.deviation
+    edge = np.abs(bed.means).max() + MARGIN * np.sqrt(bed.covariance.diagonal().max())
     return Scene(bed, X, y, noisy, seeds, np.linspace(-edge, edge, POINTS))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from noisylib.errors import check_name
+from noisylib.methods.balanced_softmax import BalancedCoTeaching, BalancedCrossEntropy
 from noisylib.methods.base import Method, TrainingFree
 from noisylib.methods.ce import CrossEntropy
 from noisylib.methods.confident_learning import ConfidentLearningPruning
 from noisylib.methods.correction import BackwardCorrection, ForwardCorrection, OracleForwardCorrection
 from noisylib.methods.coteaching import CoTeaching
+from noisylib.methods.coteaching_by_class import ClassAwareCoTeaching, CoTeachingQuota
 from noisylib.methods.cufit import CUFITHead
 from noisylib.methods.dividemix import DivideMix
 from noisylib.methods.elr import EarlyLearningRegularisation
@@ -50,6 +52,10 @@ METHODS: dict[str, type[Method]] = {
         KNearestNeighbours,
         AdaptiveNearestNeighbours,
         WeightedAdaptiveNearestNeighbours,
+        CoTeachingQuota,
+        ClassAwareCoTeaching,
+        BalancedCoTeaching,
+        BalancedCrossEntropy,
     )
 }
 RANKED = tuple(name for name, cls in METHODS.items() if cls.ranked)

@@ -50,19 +50,22 @@ class CoTeaching(Method):
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return each network's mean loss over its peer's selection; ties go to the earlier sample."""
         losses = cross_entropy(logits, targets)  # (2, S, H, B)
-        kept = self._exchange(losses.detach(), batch)
+        kept = self._exchange(losses.detach(), targets, batch)
         return torch.where(batch.selected, losses, 0).sum(-1) / kept
 
     def gradient(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return (p - e_y) / kept for the samples of each network's peer."""
-        kept = self._exchange(cross_entropy(logits, targets), batch)
+        kept = self._exchange(cross_entropy(logits, targets), targets, batch)
         weight = batch.selected / kept.to(logits.dtype).unsqueeze(-1)
         return add_at_label(softmax(logits), targets, -1).mul_(weight.unsqueeze(-1))
 
-    def _exchange(self, losses: Tensor, batch: Batch) -> Tensor:
+    def easiest(self, losses: Tensor, targets: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return how many samples are kept, (S, H), and which each network finds easy, (2, S, H, B)."""
+        return small_losses(losses, self.forget_rate(batch.epoch, batch.state["noise_rate"]))
+
+    def _exchange(self, losses: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Select for each network what its peer (2, S, H, B) finds easy; return how many, (S, H)."""
-        forget = self.forget_rate(batch.epoch, batch.state["noise_rate"])
-        kept, easy = small_losses(losses, forget)
+        kept, easy = self.easiest(losses, targets, batch)
         batch.selected = easy.flip(0)
         return kept
 

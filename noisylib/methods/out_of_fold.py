@@ -1,4 +1,4 @@
-"""Class probabilities of every training sample from a linear probe that never saw its label."""
+"""Class probabilities of every training sample from a head that never saw its label."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from noisylib.heads import HeadBank
 from noisylib.methods.base import Method, hyper
 from noisylib.methods.losses import add_at_label, softmax
 from noisylib.methods.session import Training
+from noisylib.recipe import Recipe
 from noisylib.seeding import torch_generator
 
 
@@ -38,42 +39,68 @@ class CrossValidated(Method):
 
 
 def out_of_fold(training: Training, folds: int, epochs: int) -> Tensor:
-    """Return probabilities (S, H, N, K) float64 by cross-validation over `folds` parts.
+    """Return probabilities (S, H, N, K) float64 by cross-validation of a linear probe.
 
-    One linear probe per fold trains with cross entropy on the other folds, all folds of all runs as
-    one bank. Rate, decay and batch size are those of the recipe.
+    Rate, decay and batch size are those of the recipe.
     """
     context, recipe = training.context, replace(training.recipe, epochs=epochs, score_epochs=1)
-    fold_of = stratified_folds(training.y, context.seeds, folds, context.n_classes)
+    return held_out_probabilities(
+        training.X, training.y, context.seeds, context.n_classes, folds=folds, recipe=recipe
+    )
+
+
+def held_out_probabilities(
+    X: Tensor,
+    y: Tensor,
+    seeds: tuple[int, ...],
+    n_classes: int,
+    *,
+    folds: int,
+    recipe: Recipe,
+    head: str = "linear",
+) -> Tensor:
+    """Return probabilities (S, H, N, K) float64 by cross-validation over `folds` parts.
+
+    One head per fold trains with cross entropy on the other folds, all folds of all runs as one bank.
+
+    Parameters
+    ----------
+    X : (N, D) features as the heads get them.
+    y : (S, H, N) observed labels, of S seeds with H runs each.
+    seeds : S training seeds.
+    head : kind of the heads.
+    """
+    fold_of = stratified_folds(y, seeds, folds, n_classes)
     heads = HeadBank(
-        "linear",
-        context.seeds,
-        training.X.shape[1],
-        context.n_classes,
+        head,
+        seeds,
+        X.shape[1],
+        n_classes,
         n_nets=folds,
-        runs_per_seed=context.runs[1],
-        device=context.device,
-        dtype=context.dtype,
+        runs_per_seed=y.shape[1],
+        width=recipe.width,
+        device=X.device,
+        dtype=X.dtype,
     )
     optimiser = torch.optim.Adam(
         [heads.flat], lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    numbers = torch.arange(folds, device=context.device).view(-1, 1, 1, 1)
-    for epoch in range(epochs):
+    prepared, numbers = heads.prepare(X), torch.arange(folds, device=X.device).view(-1, 1, 1, 1)
+    for epoch in range(recipe.epochs):
         optimiser.param_groups[0]["lr"] = recipe.learning_rate_at(epoch)
-        for index in _order(training, epoch).split(recipe.batch_size, dim=1):
-            at = index.unsqueeze(1).expand(-1, context.runs[1], -1)
-            x = heads.gather(training.X, index)
-            gradient = add_at_label(softmax(heads.forward(x)), training.y.gather(2, at), -1)
-            seen = (fold_of.gather(2, at) != numbers).to(context.dtype)  # (folds, S, H, B)
+        for index in _order(X, seeds, epoch).split(recipe.batch_size, dim=1):
+            at = index.unsqueeze(1).expand(-1, y.shape[1], -1)
+            x = heads.gather(prepared, index)
+            gradient = add_at_label(softmax(heads.forward(x)), y.gather(2, at), -1)
+            seen = (fold_of.gather(2, at) != numbers).to(X.dtype)  # (folds, S, H, B)
             gradient.mul_((seen / seen.sum(-1, keepdim=True).clamp(min=1)).unsqueeze(-1))
             heads.backward(x, gradient)
             optimiser.step()
     held_out = [
         softmax(heads.forward(rows).double()).gather(
-            0, fold[None, ..., None].expand(1, *fold.shape, context.n_classes)
+            0, fold[None, ..., None].expand(1, *fold.shape, n_classes)
         )[0]
-        for rows, fold in zip(training.X.split(1024), fold_of.split(1024, dim=2), strict=True)
+        for rows, fold in zip(prepared.split(1024), fold_of.split(1024, dim=2), strict=True)
     ]
     return torch.cat(held_out, dim=2)
 
@@ -110,10 +137,8 @@ def stratified_folds(y: Tensor, seeds: tuple[int, ...], folds: int, n_classes: i
     return torch.empty_like(turn).scatter_(2, priority, turn)
 
 
-def _order(training: Training, epoch: int) -> Tensor:
-    seeds = training.context.seeds
+def _order(X: Tensor, seeds: tuple[int, ...], epoch: int) -> Tensor:
     orders = {
-        seed: torch.randperm(len(training.X), generator=torch_generator("fold-batches", seed, epoch))
-        for seed in seeds
+        seed: torch.randperm(len(X), generator=torch_generator("fold-batches", seed, epoch)) for seed in seeds
     }
-    return torch.stack([orders[seed] for seed in seeds]).to(training.X.device)
+    return torch.stack([orders[seed] for seed in seeds]).to(X.device)

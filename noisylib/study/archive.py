@@ -137,9 +137,6 @@ def _provenance(
     out: Path,
     banks: str | Path | None,
 ) -> dict[str, Any]:
-    import pandas as pd
-    import pyarrow as pa
-
     sessions = [session for entry in entries.values() for session in entry["sessions"]]
     pairs = sorted({pair for study in studies for pair in needed_banks(study)})
     return {
@@ -152,20 +149,12 @@ def _provenance(
         "wall_seconds": round(sum(entry["wall_seconds"] for entry in entries.values()), 3),
         "core_seconds": round(sum(entry["core_seconds"] for entry in entries.values()), 3),
         "results_version": RESULTS_VERSION,
-        "commit": _commit(),
+        "commit": commit(),
         "trained_with": {
             "noisylib": sorted(rows["version"].unique()),
             "torch": sorted(rows["torch_version"].unique()),
         },
-        "collected_with": {
-            "noisylib": noisylib.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "pandas": pd.__version__,
-            "pyarrow": pa.__version__,
-            "python": platform.python_version(),
-            "instructions": torch.backends.cpu.get_cpu_capability(),
-        },
+        "collected_with": versions(),
         "banks": {
             f"{dataset}-{backbone}": load_bank(dataset, backbone, banks).checksum
             for dataset, backbone in pairs
@@ -174,7 +163,23 @@ def _provenance(
     }
 
 
-def _commit() -> str | None:
+def versions() -> dict[str, str]:
+    """Return the versions of all that makes a table, and the processor instructions that torch uses."""
+    import pandas as pd
+    import pyarrow as pa
+
+    return {
+        "noisylib": noisylib.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "pandas": pd.__version__,
+        "pyarrow": pa.__version__,
+        "python": platform.python_version(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def commit() -> str | None:
     """Return the commit of the checkout this code lies in, or None outside one."""
     root = Path(noisylib.__file__).parents[1]
     if not (root / ".git").exists():

@@ -27,7 +27,18 @@ def needed_banks(config: StudyConfig) -> list[Pair]:
 
 
 def missing_banks(config: StudyConfig, root: str | Path | None = None) -> list[Pair]:
-    """Return the needed banks that are no file; feature tables need none.
+    """Return the banks a study needs that are no file; feature tables need none.
+
+    Raises
+    ------
+    UnknownNameError
+        As `absent_banks`.
+    """
+    return absent_banks(needed_banks(config), root)
+
+
+def absent_banks(pairs: Iterable[Pair], root: str | Path | None = None) -> list[Pair]:
+    """Return the banks that are no file; feature tables need none.
 
     Raises
     ------
@@ -36,7 +47,7 @@ def missing_banks(config: StudyConfig, root: str | Path | None = None) -> list[P
     """
     here = list_banks(root)
     missing = []
-    for dataset, backbone in needed_banks(config):
+    for dataset, backbone in pairs:
         check_name("datasets", dataset, {*DATASETS, *(name for name, _, _ in here)})
         is_table = dataset in DATASETS and DATASETS[dataset].kind == "features"
         if not is_table and not bank_path(dataset, backbone, root).is_file():
@@ -63,7 +74,7 @@ def require_banks(config: StudyConfig, root: str | Path | None = None) -> None:
     lines = [
         f"study {config.name!r} has {conditions} conditions and {len(config.runs()):,} runs, and reads "
         f"{len(needed)} feature banks. {len(missing)} of them are not in {bank_root(root)}. Make them with",
-        *(f"  {_command(pair, root)}" for pair in missing),
+        *(f"  {bank_command(pair, root)}" for pair in missing),
     ]
     if all(map(_can_be_made, missing)):
         folders = ", ".join(dict.fromkeys(f"DATA/{_usual_folder(dataset)}" for dataset, _ in missing))
@@ -123,7 +134,7 @@ def _check_sources(missing: Iterable[Pair], data: Path, download: bool) -> None:
     from noisylib.features.weights import find_weights
 
     missing, problems = list(missing), []
-    problems += [_command(pair, None) for pair in missing if not _can_be_made(pair)]
+    problems += [bank_command(pair, None) for pair in missing if not _can_be_made(pair)]
     made = [pair for pair in missing if _can_be_made(pair)]
     for dataset in dict.fromkeys(dataset for dataset, _ in made):
         fetch = download and dataset_info(dataset).kind in _DOWNLOADS
@@ -144,7 +155,7 @@ def _can_be_made(pair: Pair) -> bool:
     return pair[0] in DATASETS and pair[1] in BACKBONES
 
 
-def _command(pair: Pair, root: str | Path | None) -> str:
+def bank_command(pair: Pair, root: str | Path | None) -> str:
     """Return the command that makes a bank, or what to do about one that is the user's own."""
     dataset, backbone = pair
     if not _can_be_made(pair):

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def estimate_seconds(plan: Plan, jobs: int, device: str = "cpu") -> float:
@@ -154,27 +157,43 @@ def run_study(
     store = ResultStore(plan.config, results)
     if not plan.chunks:
         return
-    started, began, runs = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds"), 0
+    session, runs = Session(max(1, min(jobs, len(plan.chunks))), device), 0
     try:
         for chunk, rows in train_chunks(plan.chunks, jobs=jobs, device=device, banks=banks):
             store.add([{"study": plan.config.name, **row} for row in rows])
             runs += len(rows)
             if on_chunk is not None:
-                on_chunk(chunk, time.perf_counter() - started)
+                on_chunk(chunk, session.seconds)
     finally:  # also what was done until Ctrl-C
         if runs:
-            entry = {
-                "began": began,
-                "seconds": round(time.perf_counter() - started, 3),
-                "runs": runs,
-                "jobs": max(1, min(jobs, len(plan.chunks))),
-                "device": device_name(device),
-                "cores": usable_cores(),
-            }
             try:
-                store.log(**entry)
+                store.log(**session.entry(runs=runs))
             except NoisylibError as error:  # the rows are kept, and what ended the loop is worth more
                 log.warning("this session is missing from the log of the study: %s", error)
+
+
+class Session:
+    """One sitting of work, for the log: when it began, how long it took and on what."""
+
+    def __init__(self, jobs: int, device: str) -> None:
+        self._began, self._started = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+        self._jobs, self._device = jobs, device
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self._started
+
+    def entry(self, **counts: int) -> dict[str, Any]:
+        """Return the entry of the log; `counts` say what was done."""
+        return {
+            "began": self._began,
+            "seconds": round(self.seconds, 3),
+            **counts,
+            "jobs": self._jobs,
+            "device": device_name(self._device),
+            "cores": usable_cores(),
+        }
 
 
 def train_chunks(
@@ -187,28 +206,47 @@ def train_chunks(
     NoisylibError
         A worker process was killed from outside.
     """
+    work = partial(run_chunk, banks=None if banks is None else str(banks), device=device)
+    yield from in_processes(work, chunks, jobs=jobs, unit="chunks")
+
+
+def in_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int, unit: str
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with what `function` makes of it, as it is finished, with one torch thread per process.
+
+    Parameters
+    ----------
+    function : of one item; both are pickled if there are several processes.
+    jobs : processes; 1 works in this one.
+    unit : what the items are called in the error.
+
+    Raises
+    ------
+    NoisylibError
+        A worker process was killed from outside.
+    """
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    banks = None if banks is None else str(banks)
-    jobs = max(1, min(jobs, len(chunks)))
+    jobs = max(1, min(jobs, len(items)))
     with _one_thread():
-        work = (joblib.delayed(_work)(i, chunk, banks, device) for i, chunk in enumerate(chunks))
+        work = (joblib.delayed(_work)(function, i, item) for i, item in enumerate(items))
         with joblib.parallel_config("loky" if jobs > 1 else "sequential", inner_max_num_threads=None):
             done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
             try:
-                for i, rows in done:
-                    yield chunks[i], rows
+                for i, result in done:
+                    yield items[i], result
             except TerminatedWorkerError as error:
                 raise NoisylibError(
-                    "a worker process was killed, most often because memory ran out. Finished chunks are "
-                    f"safe: run the same command again, with fewer --jobs than {jobs}."
+                    f"a worker process was killed, most often because memory ran out. Finished {unit} "
+                    f"are safe: run the same command again, with fewer --jobs than {jobs}."
                 ) from error
 
 
-def _work(position: int, chunk: Chunk, banks: str | None, device: str) -> tuple[int, list[dict[str, Any]]]:
+def _work(function: Callable[[Item], Result], position: int, item: Item) -> tuple[int, Result]:
     torch.set_num_threads(1)
-    return position, run_chunk(chunk, banks, device)
+    return position, function(item)
 
 
 def collect(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from noisylib.errors import ConfigError, NoisylibError, WriteError
 from noisylib.files import write_aside
 from noisylib.study.config import RESULTS_VERSION, StudyConfig
-from noisylib.study.tables import COLUMNS, read_provenance, read_table
+from noisylib.study.tables import COLUMNS, is_of_experiment, read_provenance, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,10 +59,8 @@ class ResultStore:
         self.history()  # a log that cannot be gone on with is said before hours of training
         if not create:
             return
-        for left in self.folder.glob(".*.part"):
-            if time.time() - left.stat().st_mtime > 3600:  # a younger one may belong to a living process
-                left.unlink()
-        self._write_text(record, json.dumps(mine, indent=1, sort_keys=True))
+        remove_old_parts(self.folder)
+        write_text(record, json.dumps(mine, indent=1, sort_keys=True))
 
     def done(self) -> set[str]:
         """Return the run ids that have a row."""
@@ -183,21 +181,11 @@ class ResultStore:
 
     def log(self, **entry: Any) -> None:
         """Append one run of the engine (when, how long, on what) to the log of the study."""
-        path = self.folder / LOG_FILE
-        self._write_text(path, json.dumps([*self.history(), entry], indent=1))
+        append_log(self.folder, entry)
 
     def history(self) -> list[dict[str, Any]]:
         """Return the entries of the log, oldest first."""
-        path = self.folder / LOG_FILE
-        if not path.is_file():
-            return []
-        try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            return [{**entry} for entry in entries]
-        except (ValueError, TypeError) as error:
-            raise NoisylibError(
-                f"{path} is not a readable log ({error}). Delete it; rows do not depend on it."
-            ) from error
+        return read_log(self.folder)
 
     def sessions(self) -> list[dict[str, Any]]:
         """Return the log, after what collected tables know of earlier ones, each entry once."""
@@ -208,11 +196,45 @@ class ResultStore:
         return sorted(self.folder.glob("*.parquet"))
 
     def _tables(self) -> list[Path]:
-        return sorted(self.folder.parent.glob("*.parquet"))
+        return sorted(p for p in self.folder.parent.glob("*.parquet") if not is_of_experiment(p))
 
-    def _write_text(self, path: Path, text: str) -> None:
-        with write_aside(path) as aside:
-            aside.write_text(text + "\n", encoding="utf-8")
+
+def remove_old_parts(folder: Path) -> None:
+    """Delete what killed processes left of half-written files."""
+    for left in folder.glob(".*.part"):
+        if time.time() - left.stat().st_mtime > 3600:  # a younger one may belong to a living process
+            left.unlink()
+
+
+def append_log(folder: Path, entry: Mapping[str, Any]) -> None:
+    """Append an entry to the log in a folder."""
+    write_text(folder / LOG_FILE, json.dumps([*read_log(folder), entry], indent=1))
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return the entries of the log in a folder, oldest first.
+
+    Raises
+    ------
+    NoisylibError
+        The log is not readable.
+    """
+    path = folder / LOG_FILE
+    if not path.is_file():
+        return []
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [{**entry} for entry in entries]
+    except (ValueError, TypeError) as error:
+        raise NoisylibError(
+            f"{path} is not a readable log ({error}). Delete it; rows do not depend on it."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file aside and rename it."""
+    with write_aside(path) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
 
 
 def plain(config: StudyConfig) -> dict[str, Any]:

@@ -20,6 +20,20 @@ COLUMNS = (
 )  # fmt: skip
 
 
+# The last column of the tables of experiments, which tells them from tables of runs.
+TASK_ID = "task_id"
+
+
+def is_of_experiment(table: str | Path) -> bool:
+    """Return whether a table holds rows of an experiment and not runs of a study; damaged ones do not."""
+    import pyarrow.parquet as pq
+
+    try:
+        return TASK_ID in pq.read_schema(table).names
+    except (OSError, ValueError):
+        return False
+
+
 def provenance_path(table: str | Path) -> Path:
     """Return where the provenance of a table is: beside it, under the same stem."""
     return Path(table).with_suffix(".json")

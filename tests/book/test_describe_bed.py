@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import erf, sqrt
 
 import numpy as np
@@ -24,6 +25,15 @@ def test_accuracy_of_bayes_rule_is_its_closed_form() -> None:
     # The boundary falls between two columns of the grid.
     assert recall == pytest.approx([expected, expected], abs=2e-2)
     assert recall.mean() == pytest.approx(expected, abs=1e-3)
+
+
+def test_expected_recall_knows_the_covariance() -> None:
+    """Deviation 2 instead of 1 at the same means: as if the distance were half."""
+    two = scene()
+    ticks = np.linspace(-9, 9, 181)
+    wide = replace(two, bed=replace(two.bed, covariance=np.diag([4.0, 0.5])), ticks=ticks)
+    expected = 0.5 * (1 + erf(0.5 / sqrt(2)))
+    assert wide.expected_recall(wide.bed.bayes_predict(wide.grid)).mean() == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_constant_answer_has_the_recall_and_accuracy_it_must_have() -> None:

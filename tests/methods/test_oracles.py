@@ -17,6 +17,7 @@ from noisylib.methods.voting import AdaptiveNearestNeighbours, KNearestNeighbour
 from noisylib.training import BankInTraining, train_bank
 
 RANKED_EIGHT = ("ce", "ls", "gce", "forward", "coteaching", "dividemix", "elr", "cufit")
+REMEDIES = ("coteaching_quota", "coteaching_class_tau", "coteaching_balanced")
 TRAINED = [name for name, cls in METHODS.items() if not issubclass(cls, TrainingFree)]
 RUNS = (2, 2)
 RATES = torch.tensor([[0.1, 0.5], [0.3, 0.0]], dtype=F64)
@@ -144,10 +145,14 @@ def test_what_methods_are_told_and_how_many_networks_they_have() -> None:
         "dividemix": ("noise_rate", "noise_type"),
         "forward_oracle": ("transition",),
         "backward": ("transition",),
+        "coteaching_quota": ("noise_rate",),
+        "coteaching_class_tau": ("transition",),
+        "coteaching_balanced": ("noise_rate",),
     }
     kinds = {name: make_method(name).head_kinds("adapter") for name in METHODS}
     several = {"cufit": (("linear", 1), ("adapter", 2)), "turn": (("linear", 1), ("adapter", 1))}
-    several |= {name: (("adapter", 2),) for name in ("coteaching", "jocor", "dividemix", "unicon")}
+    pairs = ("coteaching", "jocor", "dividemix", "unicon", *REMEDIES)
+    several |= {name: (("adapter", 2),) for name in pairs}
     several |= {name: () for name in ("knn", "ann", "wann")}
     assert kinds == {name: several.get(name, (("adapter", 1),)) for name in METHODS}
 

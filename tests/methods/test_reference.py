@@ -68,6 +68,10 @@ CASES = [
     # A ramp of 4 epochs inside 6 covers the rise, the corner and the plateau.
     Case("coteaching", {"ramp_epochs": 4, "exponent": 1}),
     Case("jocor", {"ramp_epochs": 4, "exponent": 1, "lam": 0.9}),
+    Case("coteaching_quota", {"ramp_epochs": 4, "exponent": 1}),
+    Case("coteaching_class_tau", {"ramp_epochs": 4, "exponent": 0.5}),
+    Case("coteaching_balanced", {"ramp_epochs": 4, "exponent": 1}),
+    Case("ce_balanced"),
     Case("cufit"),
     Case("cl_prune", FOLDS),
     Case("dividemix", {**SEMI, "threshold": 0.5, "drop": 0.1}, label="told"),
@@ -109,9 +113,9 @@ def _views(X: np.ndarray, count: int) -> np.ndarray | None:
 def _reference_rule(case: Case, run: int) -> dict:
     """The options of the case and what this run is told of its noise."""
     told = {}
-    if case.name in ("coteaching", "jocor"):
+    if case.name in ("coteaching", "jocor", "coteaching_quota", "coteaching_balanced"):
         told = {"noise_rate": NOISE_RATES[run]}
-    if case.name in ("forward_oracle", "backward"):
+    if case.name in ("forward_oracle", "backward", "coteaching_class_tau"):
         told = {"transition": TRANSITIONS[run]}
     if case.name == "dividemix":
         told = published_choice(NOISE_RATES[run], NOISE_TYPES[run] == "asymmetric")
@@ -127,7 +131,19 @@ def test_method_equals_plain_loop(case: Case, head: str) -> None:
     _compare(case, head, *_data(case.copies))
 
 
-@pytest.mark.parametrize("name", ["dividemix", "unicon", "turn", "rcal", "knn"])
+FEW = [
+    "dividemix",
+    "unicon",
+    "turn",
+    "rcal",
+    "knn",
+    "coteaching_class_tau",
+    "coteaching_balanced",
+    "ce_balanced",
+]
+
+
+@pytest.mark.parametrize("name", FEW)
 def test_method_equals_plain_loop_where_a_class_has_few_labels_or_none(name: str) -> None:
     X, y_noisy = _data(1)
     for labels, left in zip(y_noisy, (0, 2, 3), strict=True):

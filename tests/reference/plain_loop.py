@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from reference import losses, neighbours, rcal, semisupervised, turn
+from reference import losses, neighbours, rcal, remedies, semisupervised, turn
 from reference.run import Batch, Rule, Run
 
 RULES: dict[str, type[Rule]] = {
@@ -26,6 +26,10 @@ RULES: dict[str, type[Rule]] = {
     "backward": losses.Backward,
     "coteaching": losses.CoTeaching,
     "jocor": losses.JoCoR,
+    "coteaching_quota": remedies.Quota,
+    "coteaching_class_tau": remedies.ClassTau,
+    "coteaching_balanced": remedies.Balanced,
+    "ce_balanced": remedies.BalancedSoftmax,
     "cufit": losses.CUFIT,
     "cl_prune": losses.ConfidentPrune,
     "dividemix": semisupervised.DivideMix,

@@ -230,6 +230,6 @@ def test_studies_that_cannot_share_a_table(results) -> None:
 
 def test_the_commit_is_that_of_the_checkout_or_none(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(archive.noisylib, "__file__", str(tmp_path / "noisylib" / "__init__.py"))
-    assert archive._commit() is None
+    assert archive.commit() is None
     (tmp_path / ".git").mkdir()
-    assert archive._commit() is None  # no repository that git can read
+    assert archive.commit() is None  # no repository that git can read

@@ -1,0 +1,109 @@
+"""Computes the tasks of an experiment, in this process or in several, and collects its tables."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from noisylib.errors import ConfigError, NoisylibError
+from noisylib.study.experiments import Plan, Rows, Task, store_of
+from noisylib.study.runner import Session, in_processes
+from noisylib.study.store import append_log
+
+log = logging.getLogger(__name__)
+
+
+def run_experiment(
+    plan: Plan,
+    results: str | Path = "results",
+    *,
+    jobs: int = 1,
+    banks: str | Path | None = None,
+    on_task: Callable[[str, float], None] | None = None,
+) -> None:
+    """Compute the missing tasks; each is on disk before the next is reported.
+
+    Parameters
+    ----------
+    plan : from `plan_experiment`, with the same `results` and `banks`.
+    jobs : worker processes, one torch thread each. 1 computes in this process.
+    on_task : called with the id of each finished task and the seconds since the start.
+
+    Raises
+    ------
+    NoisylibError
+        A worker process was killed from outside, or a task gave rows that do not fit. WriteError if they
+        cannot be written; a folder that cannot be written to is found before the first task.
+    """
+    if not plan.missing:
+        return
+    store, done = store_of(plan.experiment, results), 0
+    store.open()
+    session = Session(max(1, min(jobs, len(plan.missing))), "cpu")
+    root = None if banks is None else str(banks)
+    work = partial(_timed, plan.experiment.run, root)
+    items = [(task_id, plan.tasks[task_id]) for task_id in plan.missing]
+    try:
+        for (task_id, task), (rows, seconds) in in_processes(work, items, jobs=jobs, unit="tasks"):
+            store.add(task_id, task.name, rows, seconds)
+            done += 1
+            if on_task is not None:
+                on_task(task_id, session.seconds)
+    finally:  # also what was done until Ctrl-C
+        if done:
+            try:
+                append_log(store.folder, session.entry(tasks=done))
+            except NoisylibError as error:  # the rows are kept, and what ended the loop is worth more
+                log.warning("this session is missing from the log of the experiment: %s", error)
+
+
+def _timed(
+    run: Callable[[Task, str | None], Rows], banks: str | None, item: tuple[str, Task]
+) -> tuple[Rows, float]:
+    started = time.perf_counter()
+    return run(item[1], banks), time.perf_counter() - started
+
+
+def remaining_seconds(plan: Plan, results: str | Path = "results", *, jobs: int = 1) -> float | None:
+    """Return the expected wall time of the missing tasks, or None if none was done from which to tell."""
+    seconds = store_of(plan.experiment, results).seconds()
+    known = [task_id for task_id in plan.tasks if task_id in seconds]
+    if not known or not plan.missing:
+        return None if plan.missing else 0.0
+    rate = sum(seconds[task_id] for task_id in known) / sum(plan.costs[task_id] for task_id in known)
+    longest = plan.costs[plan.missing[0]]
+    return rate * max(plan.cost / max(1, min(jobs, len(plan.missing))), longest)
+
+
+def collect_experiment(plan: Plan, results: str | Path = "results") -> dict[Path, tuple[int, bool]]:
+    """Write the collected tables of the chosen tasks, each with its provenance beside it.
+
+    Parameters
+    ----------
+    plan : from `plan_experiment`; its tasks have to be done by now.
+
+    Returns
+    -------
+    file -> number of rows, and whether it was written: a table with exactly these rows is left as it is.
+
+    Raises
+    ------
+    ConfigError
+        Tasks are missing, or the tables there hold tasks that were not chosen.
+    NoisylibError
+        Rows are damaged.
+    """
+    study, store = plan.experiment, store_of(plan.experiment, results)
+    if left := len(plan.tasks.keys() - store.done()):
+        raise ConfigError(
+            f"{left} of {len(plan.tasks)} tasks of {study.name!r} are missing: finish it with "
+            f"'noisylib experiment {study.name}'."
+        )
+    more = {"description": study.description, "version": study.version, "banks": plan.banks}
+    return {
+        store.path(table): store.collect(table, list(plan.tasks), more, whole=plan.whole)
+        for table in study.tables
+    }
