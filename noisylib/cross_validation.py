@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from noisylib.devices import pick_device
 from noisylib.errors import NoisylibError
@@ -14,6 +13,7 @@ from noisylib.layout import RunLayout
 from noisylib.methods.out_of_fold import check_folds, held_out_probabilities
 from noisylib.noise import check_labels
 from noisylib.recipe import Recipe
+from noisylib.training import as_heads_see
 from noisylib.validation import check_features
 
 
@@ -56,7 +56,7 @@ def cross_validate(
     check_cross_validation(X, y_noisy, n_classes, seeds, folds)
     layout, where = RunLayout(seeds), pick_device(device)
     P = held_out_probabilities(
-        as_heads_see(X, recipe, where, dtype),
+        as_heads_see(X, recipe=recipe, device=where, dtype=dtype)[0],
         layout.spread(torch.as_tensor(y_noisy.astype(np.int64))).to(where),
         tuple(layout.seeds),
         n_classes,
@@ -65,20 +65,6 @@ def cross_validate(
         head=head,
     )
     return layout.gather(P).cpu().numpy()
-
-
-def as_heads_see(X: np.ndarray, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return features (N, D) as the heads of `noisylib.train_bank` get them: z-scored, if the recipe says so.
-
-    A constant feature becomes 0.
-    """
-    # A copy, because torch warns of arrays that are read-only, such as memory maps.
-    values = torch.as_tensor(np.array(X, dtype=np.float64))
-    if recipe.standardise:
-        mean, std = values.mean(0), values.std(0, correction=0)
-        std[std == 0] = 1
-        values = (values - mean) / std
-    return values.to(device, dtype)
 
 
 def check_cross_validation(

@@ -4,7 +4,8 @@ Four designs answer "who finds the clean samples?". Under "same model" the loss 
 against the agreement of the same classifier with the label: a control, because both are nearly one
 thing. Under "as deployed" each comes from the model that uses it, the loss from the trained classifier or
 from Co-teaching, the agreement from CUFIT's linear module. "repeated" ranks by agreement over epochs, over
-folds or over neighbours, and "other" holds rules of other methods.
+folds or over neighbours, and "other" holds rules of other methods. With a linear head under study the linear
+module is the classifier, and the first two designs differ in nothing but Co-teaching's loss.
 
 No detector looks at a clean label. :mod:`noisylib.signal_rows` judges them.
 """

@@ -282,7 +282,7 @@ def inject_matrix(
     """Corrupt labels by any transition matrix, with exact counts, and report what was done.
 
     Of the n_i samples of class i, T_ij n_i (rounded by largest remainder) become class j. Two matrices
-    with one diagonal flip the same number of each class, but for rounding: by less than one sample.
+    with one diagonal flip the same number of each class, but for rounding: by at most one sample.
 
     Parameters
     ----------

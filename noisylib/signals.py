@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from noisylib.analysis.detection import auroc
-from noisylib.cross_validation import as_heads_see, check_cross_validation, cross_validate
+from noisylib.cross_validation import check_cross_validation, cross_validate
 from noisylib.devices import pick_device
 from noisylib.errors import NoisylibError
 from noisylib.features.bank import FeatureBank
@@ -19,7 +19,7 @@ from noisylib.neighbours import confirming_k, nearest
 from noisylib.noise import NoisyLabels, told
 from noisylib.recipe import Recipe
 from noisylib.recorder import RunResults
-from noisylib.training import BankInTraining, train_bank
+from noisylib.training import BankInTraining, as_heads_see, train_bank
 from noisylib.validation import check_bank_inputs
 
 VOTERS = 11  # nearest neighbours that are asked; also WANN's first number of voters
@@ -30,7 +30,9 @@ MOST_VOTERS = 51  # WANN's last number of voters
 class Signals:
     """Signals of R runs on the N training samples of one bank. E epochs, K classes.
 
-    No clean label enters a signal. The true labels `y` are there to judge the signals by.
+    No clean label enters a signal. The true labels `y` are there to judge the signals by. Other images of the
+    same lesion or patient do enter: folds and neighbourhoods do not keep them apart, so where there are
+    `groups`, what is out of fold knows more of a sample than of one from the test split.
 
     Attributes
     ----------
@@ -162,9 +164,8 @@ def train_signals(
         return train_bank(*split, n_classes=bank.n_classes, method="ce", head=kind, trace=True, **shared)
 
     classifier = trained(head)
-    neighbours, confirming = _neighbourhood(
-        as_heads_see(X, recipe, pick_device(device), dtype), torch.as_tensor(y_noisy), bank.n_classes
-    )
+    (seen,) = as_heads_see(X, recipe=recipe, device=pick_device(device), dtype=dtype)
+    neighbours, confirming = _neighbourhood(seen, torch.as_tensor(y_noisy), bank.n_classes)
     return Signals(
         y=y,
         noisy=noisy,

@@ -110,7 +110,9 @@ class BankInTraining:
     ) -> None:
         self.method, self.recipe, self.device, self.dtype = method, recipe, device, dtype
         self.layout = RunLayout(inputs.seeds, apart=method.own_batches)
-        self.X, self.X_test, self._cached = _standardised(inputs, recipe.standardise, device, dtype)
+        self.X, self.X_test, self._cached = as_heads_see(
+            inputs.X, inputs.X_test, inputs.views, recipe=recipe, device=device, dtype=dtype
+        )
         self.y = self._spread(inputs.y_noisy)  # (S, H, N)
         self.context = BankContext(
             runs=tuple(self.y.shape[:2]),
@@ -244,19 +246,17 @@ class BankInTraining:
         return scale.to(x.device).mul_(x)
 
 
-def _standardised(
-    inputs: BankInputs, standardise: bool, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return X, X_test and the cached views, z-scored with the mean and deviation of X."""
-    arrays = (inputs.X, inputs.X_test, inputs.views)
-    X, X_test, views = (
-        # A copy, because torch warns of arrays that are read-only, such as memory maps.
-        None if a is None else torch.as_tensor(np.array(a, dtype=np.float64))
-        for a in arrays
-    )
-    if standardise:
-        mean, std = X.mean(0), X.std(0, correction=0)
+def as_heads_see(
+    X: np.ndarray, *others: np.ndarray | None, recipe: Recipe, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor | None, ...]:
+    """Return training features (N, D) and `others` (..., D) as heads get them; None stays None.
+
+    If the recipe says so, all are z-scored with the mean and deviation of `X`.
+    """
+    # A copy, because torch warns of arrays that are read-only, such as memory maps.
+    tensors = [None if a is None else torch.as_tensor(np.array(a, dtype=np.float64)) for a in (X, *others)]
+    if recipe.standardise:
+        mean, std = tensors[0].mean(0), tensors[0].std(0, correction=0)
         std[std == 0] = 1  # a constant feature carries nothing: leave it at zero
-        X, X_test = (X - mean) / std, (X_test - mean) / std
-        views = None if views is None else (views - mean) / std
-    return tuple(None if a is None else a.to(device, dtype) for a in (X, X_test, views))
+        tensors = [None if t is None else (t - mean) / std for t in tensors]
+    return tuple(None if t is None else t.to(device, dtype) for t in tensors)

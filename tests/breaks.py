@@ -1,4 +1,4 @@
-"""Deliberate mistakes in the methods and in what they share, for ``tests/mutations.py``.
+"""Deliberate mistakes in the methods, in what they share and in what is measured, for ``tests/mutations.py``.
 
 Each subject names a file, the tests that should notice first, and breaks: what is wrong, the text as it
 stands in the file, where it must occur exactly once, and the text that takes its place.
@@ -21,6 +21,9 @@ UNICON = ("tests/methods/test_oracles_unicon.py",)
 TURN = ("tests/methods/test_oracles_turn.py",)
 RCAL = ("tests/methods/test_oracles_rcal.py",)
 VOTING = ("tests/methods/test_voting.py",)
+OVERLAP = ("tests/analysis/test_overlap.py",)
+SIGNALS = ("tests/test_signals.py",)
+ROWS = ("tests/test_signal_rows.py",)
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ BREAKS = (
     ),
     *_of(
         "cl_prune", "methods/confident_learning.py", FOLDS,
-        ("the pruned kept", "kept = keep_mask(training.y, P)", "kept = ~keep_mask(training.y, P)"),
+        ("the pruned kept", "kept = keep_mask(training.y,", "kept = ~keep_mask(training.y,"),
         ("mean over the whole batch", "kept.sum(-1, keepdim=True).clamp(min=1)", "kept.shape[-1]"),
         ("nothing kept divides by zero", ".clamp(min=1)", ""),
         ("gradient on all samples", ".mul_(self._weights(batch).unsqueeze(-1))", ".div_(targets.shape[-1])"),
@@ -397,10 +400,97 @@ BREAKS = (
     ),
     *_of(
         "views", "training.py", MIXING,
-        ("not scaled up", "x * (keep / (1 - drop)).to(x)", "x * keep.to(x)"),
+        ("not scaled up", "torch.where(keep, (1 / (1 - drop)).to(x.dtype), 0)", "keep.to(x.dtype)"),
         ("the dropped kept", ">= drop.float()", "< drop.float()"),
         ("same views every step", 'torch_generator("views", seed, batch.epoch, batch.step)', 'torch_generator("views", seed, batch.epoch)'),
         ("same view for all samples", "torch.rand((B, kept), generator=g).argsort(1)", "torch.rand((1, kept), generator=g).argsort(1).expand(B, -1)"),
-        ("views not standardised", "None if views is None else (views - mean) / std", "views"),
+        ("views not standardised", "None if t is None else (t - mean) / std for t in tensors]", "(t - mean) / std for t in tensors[:2]] + tensors[2:]"),
+    ),
+    *_of(
+        "overlap", "analysis/overlap_cells.py", OVERLAP,
+        ("the largest loss outside", "code[x == edges[-1]] = len(edges) - 1", "pass"),
+        ("wider tails", "TAIL = 0.5 ", "TAIL = 1.0 "),
+        ("counts for shares", "clean * n_flipped[..., None], flipped * n_clean[..., None]).sum(-1)", "clean, flipped).sum(-1) * n_clean"),
+        ("infinite losses at the smallest", "np.clip(x, finite.min(), finite.max())", "np.where(np.isfinite(x), x, finite.min())"),
+        ("zero losses stretch the bins", "return np.log(np.asarray(losses, np.float64))", "return np.log(np.maximum(losses, 1e-38))"),
+        ("equal losses apart", "[last], losses, side=\"left\")", "[last], losses, side=\"right\")"),
+        ("distance of one side", "np.abs(gap).max(-1)", "gap.max(-1)"),
+        ("one bandwidth for both", "[width or max(widths) for width in widths]", "[max(widths)] * 2"),
+    ),
+    *_of(
+        "overlap_bootstrap", "analysis/overlap_bootstrap.py", ("tests/analysis/test_overlap_bootstrap.py",),
+        ("lesions torn apart", "_units(groups, losses.shape[1])", "_units(None, losses.shape[1])"),
+        ("bias not corrected", "2 * value - np.array([drawn.mean(), *tails])", "np.array([drawn.mean(), *tails[::-1]])"),
+        ("runs not drawn", "np.take_along_axis(per_run.T, chosen, axis=1).mean(1)", "per_run.mean(0)"),
+        ("interval of the wrong level", "(1 + level) / 2, (1 - level) / 2", "level, 1 - level"),
+    ),
+    *_of(
+        "detection", "analysis/detection.py", ("tests/analysis/test_detection.py",),
+        ("ties to the later sample", "order = np.argsort(-scores, axis=-1, kind=\"stable\")\n    selected", "order = np.argsort(scores, axis=-1, kind=\"stable\")[..., ::-1]\n    selected"),
+        ("one sample more", "np.arange(n) < m[..., None]", "np.arange(n) <= m[..., None]"),
+        ("class recall of the kept", "class_recall=_ratio(right, clean)", "class_recall=_ratio(right, kept)"),
+        ("share of the right ones", "class_share=_ratio(kept, np.full(n_classes, m))", "class_share=_ratio(right, np.full(n_classes, right.sum()))"),
+        ("ties count whole", "(below + wrong / 2)", "(below + wrong)"),
+        ("flipped above clean", "below = np.cumsum(wrong) - wrong", "below = wrong.sum() - np.cumsum(wrong)"),
+    ),
+    *_of(
+        "forecast", "analysis/forecast.py", ("tests/analysis/test_forecast.py",),
+        ("confusion transposed", "kept = joint * C", "kept = joint * C.T"),
+        ("priors of the labels", "priors[:, None] * T", "priors * T"),
+        ("kappa of all samples", "wrong / flips", "wrong / joint.sum()"),
+        ("kept labels count as flips", "~np.eye(len(priors), dtype=bool)", "np.ones((len(priors), len(priors)), dtype=bool)"),
+        ("head changed before the flips", "agreement_forecast(priors, T_to, C_from)", "agreement_forecast(priors, T_from, C_to)"),
+        ("confusion by the prediction", "y[run] * n_classes + predicted[run]", "predicted[run] * n_classes + y[run]"),
+    ),
+    *_of(
+        "signals", "signals.py", SIGNALS,
+        ("neighbours with true labels", "_neighbourhood(seen, torch.as_tensor(y_noisy),", "_neighbourhood(seen, torch.as_tensor(y).expand(y_noisy.shape),"),
+        ("true labels out of fold", "held_out=cross_validate(X, y_noisy,", "held_out=cross_validate(X, np.stack([y] * len(noisy)),"),
+        ("loss of one peer", "training.losses().mean(0)", "training.losses()[0]"),
+        ("peers of another head", 'BankInTraining(inputs, method, head,', 'BankInTraining(inputs, method, "linear",'),
+        ("worst epoch", "auroc(-signals.losses,", "auroc(signals.losses,"),
+        ("share of all neighbours", "index[:, :VOTERS]] ==", "index] =="),
+    ),
+    *_of(
+        "detectors", "detectors.py", ("tests/test_detectors.py",),
+        ("agreement of the classifier", "(signals.probe_predicted[-1] == ", "(signals.predicted[-1] == "),
+        ("agreement with the truth", "signals.y_noisy).mean(0)", "signals.y).mean(0)"),
+        ("all epochs", "LAST_EPOCHS = 10 ", "LAST_EPOCHS = 50 "),
+        ("reliability upside down", "1 / signals.confirming", "signals.confirming / 1"),
+        ("margin before pruning", "+ 2 * keep_mask(", "+ 0.1 * keep_mask("),
+        ("mixture of true classes", "y = torch.as_tensor(signals.y_noisy)", "y = torch.as_tensor(signals.y).expand(signals.y_noisy.shape)"),
+        ("a tiny class is noisy", "< FEWEST, 1.0, posterior)", "< FEWEST, 0.0, posterior)"),
+    ),
+    *_of(
+        "signal_rows", "signal_rows.py", ROWS,
+        ("matched to one set", "sizes[detector.matched_to][run]", 'sizes["agreement"][run]'),
+        ("fixed at the wrong labels", "n_clean = (~signals.flipped).sum(1)", "n_clean = signals.flipped.sum(1)"),
+        ("forecast of the nominal noise", ".realised_T, C)", ".T, C)"),
+        ("forecast of the other model", '"agreement": signals.probe_test_predicted', '"agreement": signals.test_predicted'),
+        ("equal scores by position", "permutation(len(scores))", "permutation(len(scores)) * 0 + np.arange(len(scores))"),
+        ("groups forgotten", "groups=signals.groups, draws", "groups=None, draws"),
+        ("classes by the true label", "class_overlap(values, flipped, signals.y_noisy[run]", "class_overlap(values, flipped, signals.y"),
+        ("largest group is common", "flipped.shape[-1] - wrong).min()", "flipped.shape[-1] - wrong).max()"),
+    ),
+    *_of(
+        "noise", "noise.py", ("tests/test_noise.py",),
+        ("T transposed", "exact_counts(len(members), T[c], c,", "exact_counts(len(members), T[:, c], c,"),
+        ("flipped labels flip again", "np.flatnonzero(y_true == c)", "np.flatnonzero(y_noisy == c)"),
+        ("the first samples flip", "generator.permutation(np.flatnonzero(y_true == c))", "np.flatnonzero(y_true == c)[::-1]"),
+        ("ties to any label", "chance[own] = -1", "pass"),
+        ("told the nominal rate", "[labels.realised_rate for labels in noise]", "[labels.noise_rate for labels in noise]"),
+        ("told the nominal matrix", "[labels.realised_T for labels in noise]", "[labels.T for labels in noise]"),
+        ("shares swapped", "return share * T_a + (1 - share) * T_b", "return (1 - share) * T_a + share * T_b"),
+        ("recall for purity", "labelled = self.class_counts.sum(0)", "labelled = self.class_counts.sum(1)"),
+        ("one draw for all sets", "dataset, noise_type, float(noise_rate), seed)\n    y_noisy = _sample", "noise_type, float(noise_rate), seed)\n    y_noisy = _sample"),
+    ),
+    *_of(
+        "longtail", "features/longtail.py", ("tests/features/test_longtail.py",),
+        ("rarest first", "np.argsort(-np.asarray", "np.argsort(np.asarray"),
+        ("majority stays clean", "{order[0]: order[1]} | dict.fromkeys", "dict.fromkeys"),
+        ("extremes are neighbours", "[order[i], order[K - 1 - i]]", "[order[i], order[i + 1]]"),
+        ("easiest ratio sets the total", "return min(largest_total", "return max(largest_total"),
+        ("a step too many", "(-np.arange(len(available)) / (len(available) - 1))", "(-np.arange(len(available)) / len(available))"),
+        ("the first samples of a class", 'numpy_generator("long-tail", seed, c).permutation(np.flatnonzero(labels == c))', "np.flatnonzero(labels == c)"),
     ),
 )  # fmt: skip

@@ -19,8 +19,9 @@ def labels(y: np.ndarray, y_noisy: np.ndarray, n_classes: int) -> NoisyLabels:
     counts = np.zeros((n_classes, n_classes), dtype=np.int64)
     np.add.at(counts, (y, y_noisy), 1)
     totals = counts.sum(1, keepdims=True)
-    T = np.where(totals > 0, counts / np.maximum(totals, 1), np.eye(n_classes))
-    return NoisyLabels(y_noisy, y_noisy != y, T, T, counts, "symmetric", 0.25)
+    realised = np.where(totals > 0, counts / np.maximum(totals, 1), np.eye(n_classes))
+    asked_for = np.full((n_classes, n_classes), 1 / n_classes)  # another one, so that a mix-up shows
+    return NoisyLabels(y_noisy, y_noisy != y, asked_for, realised, counts, "symmetric", 0.25)
 
 
 def results(

@@ -1,4 +1,4 @@
-"""Break each method on purpose, one small mistake at a time, and see that some test fails each time.
+"""Break methods and measures on purpose, one small mistake at a time, and see that a test fails each time.
 
 Run on demand, from anywhere: ``python tests/mutations.py`` takes all breaks of ``tests/breaks.py``,
 ``python tests/mutations.py elr mixtures`` those of some subjects. The checkout is not touched: breaks are
@@ -30,6 +30,15 @@ TESTS = (
     "tests/test_networks.py",
     "tests/test_neighbours.py",
     "tests/test_confident.py",
+    "tests/analysis/test_overlap.py",
+    "tests/analysis/test_overlap_bootstrap.py",
+    "tests/analysis/test_detection.py",
+    "tests/analysis/test_forecast.py",
+    "tests/features/test_longtail.py",
+    "tests/test_noise.py",
+    "tests/test_signals.py",
+    "tests/test_detectors.py",
+    "tests/test_signal_rows.py",
 )
 # Imported once, by the process that all others are forked from: they take longer than most tests.
 SLOW_TO_IMPORT = [
@@ -47,10 +56,10 @@ def main() -> int:
     """Run the breaks that were asked for; return the exit status."""
     subjects = list(dict.fromkeys(b.subject for b in BREAKS))
     parser = argparse.ArgumentParser(
-        description="Break each method on purpose and see that some test fails each time.",
+        description="Break methods and measures on purpose and see that some test fails each time.",
         epilog=f"Subjects: {', '.join(subjects)}.",
     )
-    parser.add_argument("subject", nargs="*", help="methods or shared parts to break; default: all")
+    parser.add_argument("subject", nargs="*", help="methods, shared parts or measures to break; default: all")
     parser.add_argument("--match", default="", help="only breaks whose description contains this text")
     parser.add_argument("--jobs", type=int, default=2, help="breaks that are tried at once; default: 2")
     parser.add_argument(

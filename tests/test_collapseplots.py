@@ -8,7 +8,6 @@ import pytest
 from figurechecks import check_book_figure
 
 from noisylib import collapseplots, collapsesweepplots, plotstyle
-from noisylib.plots import WARNING
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
@@ -72,7 +71,7 @@ def purity():
 
 def remedies():
     arms = pd.DataFrame(
-        [("bed", m, n, 10.0 * i, 50.0, i) for m in MAPS for i, n in enumerate(TITLES)],
+        [("bed", m, n, 10.0 * i + (m == "majority"), 50.0, i) for m in MAPS for i, n in enumerate(TITLES)],
         columns=["source", "map", "method", "balanced_accuracy", "accuracy", "dead_classes"],
     )
     return collapsesweepplots.remedy_dots(
@@ -116,7 +115,8 @@ def test_runs_are_marks_in_percent_and_dead_ones_have_a_ring() -> None:
     assert (lines["Cross entropy"].get_xdata()[0], lines["Cross entropy"].get_ydata()[0]) == (60, 50)
     ring = lines["a class is dead"]
     assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([70], [30])
-    assert ring.get_markeredgecolor() == WARNING
+    assert ring.get_markerfacecolor() == "none"
+    assert axis.get_xlim() == axis.get_ylim(), "the diagonal goes from corner to corner"
     assert (lines["always the largest class"].get_xdata()[0], axis.get_xlim()[1] > 80) == (80, True)
 
 
@@ -156,7 +156,7 @@ def test_gaps_are_points_and_a_dead_class_is_ringed() -> None:
     assert spots == [(1, 2, "o"), (5, -3, "s"), (5, -3, "o")]
     assert marks[0].get_markerfacecolor() == plotstyle.PAPER, "symmetric is hollow"
     assert marks[0].get_markersize() < marks[1].get_markersize(), "the higher rate is larger"
-    assert marks[2].get_markeredgecolor() == WARNING
+    assert marks[2].get_markerfacecolor() == "none"
     assert legend(figure)[:2] == ["A", "B"]
 
 
@@ -197,10 +197,10 @@ def test_recall_by_purity_stands_in_the_column_of_its_share() -> None:
 def test_remedies_have_a_row_per_arm_and_a_panel_per_score() -> None:
     figure = remedies()
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
-        "Balanced accuracy (%)",
+        "Balanced acc. (%)",
         "Accuracy (%)",
         "Dead classes",
     ]
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["first", "second"]
-    np.testing.assert_allclose(labelled(figure.axes[0])["Quota"].get_xdata(), [20, 20])
+    np.testing.assert_allclose(labelled(figure.axes[0])["Quota"].get_xdata(), [21, 20])
     np.testing.assert_allclose(labelled(figure.axes[2])["Co-teaching"].get_xdata(), [1, 1])

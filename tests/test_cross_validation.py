@@ -8,7 +8,7 @@ import torch
 from blobs import blobs
 from steps import F64, bank_of
 
-from noisylib.cross_validation import as_heads_see, cross_validate
+from noisylib.cross_validation import cross_validate
 from noisylib.errors import NoisylibError
 from noisylib.heads import HEAD_KINDS
 from noisylib.methods import out_of_fold
@@ -38,17 +38,6 @@ def test_a_linear_head_gives_what_the_methods_see() -> None:
 
 def _settings(recipe: Recipe) -> dict[str, object]:
     return {name: getattr(recipe, name) for name in ("epochs", "batch_size", "learning_rate", "width")}
-
-
-@pytest.mark.parametrize("standardise", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_features_are_those_of_a_bank_in_training(standardise: bool, dtype: torch.dtype) -> None:
-    features = np.c_[X * [1, 10, 0.1, 3] + 5, np.full(N, 2.0)]
-    bank = bank_of("ce", features, Y, K=K, standardise=standardise, dtype=dtype)
-    seen = as_heads_see(features, Recipe(standardise=standardise), torch.device("cpu"), dtype)
-    assert torch.equal(seen, bank.X)
-    assert seen.dtype == dtype
-    assert (seen[:, -1] == (0 if standardise else 2)).all()
 
 
 @pytest.mark.parametrize("head", HEAD_KINDS)

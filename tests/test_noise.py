@@ -202,6 +202,10 @@ def test_what_methods_are_told_is_what_was_injected() -> None:
     assert facts["noise_rates"] == [0.0, 0.15]
     assert facts["noise_types"] == ["symmetric", "asymmetric"], "no noise has no type"
     np.testing.assert_allclose(facts["transitions"], [np.eye(2), [[0.7, 0.3], [0, 1]]])
+    # Of three samples one flips at a rate of .4: what happened is told, and not what was asked for.
+    few = told([inject(np.array([0, 0, 0, 1]), "asymmetric", 0.4, n_classes=2, seed=0, class_map={0: 1})])
+    np.testing.assert_allclose(few["transitions"], [[[2 / 3, 1 / 3], [0, 1]]])
+    assert few["noise_rates"] == [0.25]
 
 
 def test_any_matrix_is_met_exactly() -> None:

@@ -28,11 +28,20 @@ from noisylib.analysis.cost import cost_curve
 from noisylib.analysis.ranking import friedman, rank_table
 from noisylib.analysis.scores import condition_scores
 from noisylib.book.chapters import CHAPTERS
-from noisylib.book.published import ASYMMETRIC_COST, CHI2, CLEAN_COST, ELR_WINS
+from noisylib.book.published import (
+    AGREEMENT_DROP,
+    ASYMMETRIC_COST,
+    CHI2,
+    CLEAN_COST,
+    ELR_WINS,
+    LOSS_DROP,
+    OVERLAP,
+)
 from noisylib.data import DATASETS
 from noisylib.features.backbones import BACKBONES
 from noisylib.methods import METHODS, RANKED
 from noisylib.study.archive import load_archive
+from noisylib.study.experiment_tables import load_table
 
 LOCKED_EXTRAS = ("backbones", "book", "cleaning", "statistics", "dev")
 HEAVY = [
@@ -262,6 +271,40 @@ def test_speeds_of_the_readme_are_the_measured_ones(root: Path) -> None:
     for name in RANKED:
         row = f"| {METHODS[name].title} | {costs[name]['per_run']:.1f} x |"
         assert row in readme, f"{row} is not in the README"
+
+
+def test_case_study_of_the_readme_is_that_of_the_tables(root: Path) -> None:
+    text = " ".join((root / "README.md").read_text().split())
+    overlap, _ = load_table(root / "results/overlap.parquet")
+    chosen = {"dataset": "ham10000", "head": "adapter", "sample": "train", "epoch": "last"}
+    losses = overlap[(overlap[list(chosen)] == list(chosen.values())).all(axis=1)]
+    losses = losses[losses["estimator"] == "histogram"]
+    shares = 100 * losses.groupby(["noise_type", "noise_rate"])["corrected"].mean()
+    assert (
+        f"overlap by {shares['symmetric', 0.2]:.0f} % under 20 % symmetric noise and by "
+        f"{shares['asymmetric', 0.4]:.0f} % under 40 % asymmetric noise; the source paper has "
+        f"{OVERLAP[0]} to {OVERLAP[1]} %"
+    ) in text
+    found, _ = load_table(root / "results/detection.parquet")
+    chosen = {"dataset": "ham10000", "head": "adapter", "rule": "matched", "noise_rate": 0.4}
+    found = found[(found[list(chosen)] == list(chosen.values())).all(axis=1)]
+    kept = 100 * found.groupby(["detector", "noise_type"])["precision"].mean().unstack()
+    drop = kept["symmetric"] - kept["asymmetric"]
+    assert (
+        f"loses {drop['agreement']:.1f} points of precision, and keeping as many of smallest loss "
+        f"{drop['loss']:.1f}; the paper's {AGREEMENT_DROP} and {LOSS_DROP} do not"
+    ) in text
+    made, _ = load_table(root / "results/collapse.parquet")
+    made = made[(made["source"] == "bed") & (made["noise_rate"] > 0)]
+    dead = made.groupby(["method", "asymmetry", "map", "imbalance"])["dead_classes"].mean()
+    lost = dead["coteaching"]
+    assert lost.idxmax() == (1.0, "majority", 100.0)
+    assert lost.xs(1.0, level="imbalance").max() == 0
+    assert (
+        f"at most {lost[0.0].max():.1f} dies when the noise is symmetric, and up to {lost.max():.1f} when"
+        in text
+    )
+    assert f"for each observed class, at most {dead['coteaching_quota'].max():.1f} die there." in text
 
 
 def test_results_of_the_readme_are_those_of_the_archive(root: Path) -> None:

@@ -122,6 +122,8 @@ def test_the_common_size_is_the_smallest_group_of_any_run() -> None:
     assert common_size(~flipped) == 3
     assert common_size(flipped[1:]) == 3
     assert common_size(flipped[:, :5]) == 1
+    uneven = np.arange(6) < np.array([[2], [3], [5]])  # smallest groups of 2, 3 and 1
+    assert [common_size(uneven), common_size(uneven[:2]), common_size(uneven[1:2])] == [1, 2, 3]
     with pytest.raises(NoisylibError, match="size=71"):
         overlap_rows(made(), size=71, draws=5)
 
@@ -232,6 +234,16 @@ def test_without_a_flip_there_is_nothing_to_measure() -> None:
     for rows in (overlap_rows, detection_rows):
         with pytest.raises(NoisylibError, match="flipped"):
             rows(signals_of(y=y, y_noisy=y[None]))
+
+
+def test_an_infinite_loss_has_an_overlap_but_no_mixture() -> None:
+    signals = made()
+    signals.losses[:, 0, 7] = np.inf
+    top = only(overlap_rows(signals, draws=5), run=0, sample="train", epoch="last", estimator="histogram")
+    assert top["clean_counts"][-1] + top["flipped_counts"][-1] >= 1
+    assert 0 < top["value"] < 1
+    with pytest.raises(NoisylibError, match="infinity"):
+        detection_rows(signals)
 
 
 SEPARATION, N_BED = 2.0, 4000

@@ -27,7 +27,7 @@ from noisylib.methods import METHODS, Batch, make_method
 from noisylib.methods.ce import CrossEntropy
 from noisylib.recipe import Recipe
 from noisylib.seeding import torch_generator
-from noisylib.training import BankInTraining
+from noisylib.training import BankInTraining, as_heads_see
 from noisylib.validation import check_bank_inputs
 
 F64 = torch.float64
@@ -171,6 +171,22 @@ def test_a_constant_feature_carries_nothing() -> None:
     probe = bank_of(np.hstack([X, constant]), np.hstack([X_TEST, constant_test]))
     assert (probe.X[:, -1] == 0).all()
     assert (probe.X_test[:, -1] == 0).all()
+
+
+def test_all_features_are_z_scored_with_the_mean_and_deviation_of_the_training_part() -> None:
+    """Means 2 and 5, deviations 1 and 0, which counts as 1."""
+    arrays = np.array([[1.0, 5], [3, 5]]), np.array([[5.0, 6]]), None, np.array([[[2.0, 4], [0, 5]]])
+    for array in arrays:
+        if array is not None:
+            array.setflags(write=False)  # as of a memory map, of which torch warns
+    cpu = torch.device("cpu")
+    for dtype in (torch.float32, F64):
+        seen = as_heads_see(*arrays, recipe=Recipe(), device=cpu, dtype=dtype)
+        expected = [[-1, 0], [1, 0]], [[3, 1]], None, [[[0, -1], [-2, 0]]]
+        assert [t if t is None else t.tolist() for t in seen] == list(expected)
+        assert {t.dtype for t in seen if t is not None} == {dtype}
+    plain = as_heads_see(*arrays, recipe=Recipe(standardise=False), device=cpu, dtype=F64)
+    assert [t if t is None else t.tolist() for t in plain] == [a if a is None else a.tolist() for a in arrays]
 
 
 def bank_of(

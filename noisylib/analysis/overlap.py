@@ -7,17 +7,17 @@ separable the classes are, so read it next to the error on clean test labels.
 
 Of the estimators, the histogram is the headline:
 
-histogram  100 equal-width bins of log-loss between the 0.5 and 99.5 percentiles of all samples, and one
-           overflow cell at either end. Sampling makes it too small, coarse bins too large.
+histogram  100 equal-width bins of log-loss between the 0.5 and 99.5 percentiles of the finite losses > 0, and
+           one overflow cell at either end. Sampling makes it too small, coarse bins too large.
 quantile   50 cells with equally many samples. The same two errors; exactly invariant under monotone maps.
 kde        Gaussian kernel density estimates of log-loss, bandwidth by Silverman's rule in each group. A
            kernel widens both groups, which mostly makes the overlap too large.
 ks         1 minus the Kolmogorov-Smirnov distance: equal to the overlap where the densities cross once, and
            an upper bound of it otherwise.
 
-A loss of zero counts as the smallest normal float32 (1.2e-38) before the logarithm. An infinite loss is above
-every other one: in the top overflow cell, or at the largest finite loss for the kernels. Constant losses
-overlap entirely, 1.0.
+A loss of zero is below every other one and an infinite loss above: in the overflow cells, or, for kernels,
+at the smallest and the largest of the others. (In float32 a loss below 1.2e-7 becomes zero, and a number put
+in its place would stretch the bins to it.) Constant losses overlap entirely, 1.0.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import numpy as np
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-SMALLEST_LOSS = float(np.finfo(np.float32).tiny)  # a zero loss is taken as this before the logarithm
 TAIL = 0.5  # percent of all samples beyond the equal-width bins, on either side
 N_BINS, N_QUANTILES = 100, 50
 STEPS_PER_BANDWIDTH, MAX_STEPS, MARGIN = 20, 2**16, 8.0  # of the grid of the kernel density estimate
@@ -41,8 +40,9 @@ class Cells:
 
 
 def log_losses(losses: np.ndarray) -> np.ndarray:
-    """Return the logarithm of losses in nats, float64; zero counts as the smallest normal float32."""
-    return np.log(np.maximum(np.asarray(losses, np.float64), SMALLEST_LOSS))
+    """Return the logarithm of losses in nats, float64; -inf of a loss of zero."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.asarray(losses, np.float64))
 
 
 def bin_edges(x: np.ndarray, bins: int) -> np.ndarray:
@@ -89,13 +89,13 @@ def kde_cells(losses: np.ndarray, flipped: np.ndarray) -> Cells:
 
     The grid has twenty steps per bandwidth (of the narrower kernel), which widens a kernel by one part in
     ten thousand. Bandwidths below a step, which happen if one group is 65,536 times narrower than all
-    losses together, count as one step. Infinite log-losses are put at the largest finite one. A group
+    losses together, count as one step. Infinite log-losses are put at the nearest finite one. A group
     without spread has no bandwidth of its own and takes that of the other; if neither has one, the cells
     are the distinct losses.
     """
     x = log_losses(losses)
     finite = x[np.isfinite(x)]
-    x = np.minimum(x, finite.max()) if len(finite) else np.zeros(len(x))
+    x = np.clip(x, finite.min(), finite.max()) if len(finite) else np.zeros(len(x))
     widths = [silverman(x[~flipped]), silverman(x[flipped])]
     if not any(widths):
         values, code = np.unique(x, return_inverse=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from noisylib.book.case_parameters import CollapseParameters, DetectionParameters, OverlapParameters
+from noisylib.book.parameter_names import ROOT
 from noisylib.book.parameters import (
-    ROOT,
     BenchmarkParameters,
     ClaimsParameters,
     CostParameters,
@@ -126,6 +127,14 @@ def arm_rows(*studies: str) -> tuple[pd.DataFrame, str]:
     rows = table[table["study"].isin(studies)] if studies else table
     digests = [record["studies"][name]["digest"] for name in sorted(set(rows["study"]))]
     return rows.reset_index(drop=True), provenance(rows, *digests)
+
+
+def table_files(name: str) -> list[Path]:
+    """Return the collected table of an experiment and its provenance, or raise with what makes them."""
+    path = results_root() / f"{name}.parquet"
+    if not path.is_file():
+        raise MissingDataError(f"no table {path}. Make it with 'make archive'.")
+    return [path, *_provenance_of(path)]
 
 
 def results_root() -> Path:
@@ -261,6 +270,30 @@ CHAPTERS: dict[str, Chapter] = {
             lambda p: study_files(p.study) + arm_files(),
         ),
         Chapter(
+            "overlap",
+            "Do clean and noisy losses overlap?",
+            "notebooks/overlap.ipynb",
+            OverlapParameters,
+            (Page("overlap"),),
+            lambda p: bank_files([p.dataset], p.backbone) + table_files("overlap"),
+        ),
+        Chapter(
+            "detection",
+            "Who finds the clean samples?",
+            "notebooks/detection.ipynb",
+            DetectionParameters,
+            (Page("detection"),),
+            lambda p: bank_files([p.dataset], p.backbone) + table_files("detection"),
+        ),
+        Chapter(
+            "collapse",
+            "High accuracy, dead classes",
+            "notebooks/collapse.ipynb",
+            CollapseParameters,
+            (Page("collapse"),),
+            lambda p: bank_files([p.dataset], p.backbone) + table_files("collapse") + study_files("archive"),
+        ),
+        Chapter(
             "claims",
             "Published claims beside our numbers",
             "notebooks/claims.ipynb",
@@ -269,6 +302,12 @@ CHAPTERS: dict[str, Chapter] = {
             lambda p: [
                 *(path for study in p.studies for path in study_files(study)),
                 *(arm_files() if (results_root() / "arms.parquet").is_file() else ()),
+                *(
+                    path
+                    for name in ("overlap", "detection", "collapse")
+                    if (results_root() / f"{name}.parquet").is_file()
+                    for path in table_files(name)
+                ),
             ],
         ),
     )

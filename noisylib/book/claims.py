@@ -1,13 +1,14 @@
-"""What a published claim is, how it is held against the rows of a study, and how a verdict follows.
+"""What a published claim is, how it is held against rows, and how a verdict follows.
 
-The claims themselves are in `claims_benchmark` and `claims_turn`, each with its source. A claim states
-beforehand what the rows must show to count as reproduced, and what as partly reproduced; the criteria
-are text and code beside each other and never depend on the rows.
+Rows are those of a study, or of the table of an experiment. The claims themselves are in
+`claims_benchmark` and `claims_turn`, each with its source. A claim states beforehand what the rows must
+show to count as reproduced, and what as partly reproduced; the criteria are text and code beside each
+other and never depend on the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ VERDICTS = (REPRODUCED, PARTLY, FAILED, UNTESTED)
 LEVEL, DRAWS = 0.95, 2000
 OVER_DATASETS, OVER_SEEDS, NO_INTERVAL = "whole data sets", "seeds", ""
 CLUSTERS = {OVER_DATASETS: "dataset", OVER_SEEDS: "seed_noise"}
+# Tables that hold what no study does, and the experiment that makes each.
+EXPERIMENTS = {"overlap": "small_loss", "detection": "small_loss", "collapse": "collapse"}
 
 
 class CannotTestError(NoisylibError):
@@ -36,10 +39,11 @@ class CannotTestError(NoisylibError):
 
 @dataclass(frozen=True)
 class Study:
-    """The rows that claims are measured on, one per run.
+    """The rows that claims are measured on, one per run of a study, or some per run of an experiment.
 
     Attributes
     ----------
+    name : of the study or the experiment.
     source : what a caption says of the rows.
     """
 
@@ -107,6 +111,7 @@ class Claim:
     measure : study -> finding; None if nothing can be measured. It raises CannotTestError where the rows
         do not suffice.
     missing : why it cannot be tested, where it cannot.
+    table : a key of `EXPERIMENTS`, of the table that is measured in place of studies; "" measures those.
     """
 
     key: str
@@ -119,19 +124,44 @@ class Claim:
     pages: tuple[tuple[str, str], ...] = ()
     measure: Callable[[Study], Finding] | None = None
     missing: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A claim and the finding of every study, in the order of the studies."""
+    """A claim and its findings: of every study, in their order, or of one experiment."""
 
     claim: Claim
     findings: dict[str, Finding]
 
 
-def evaluate(claims: Sequence[Claim], studies: Sequence[Study]) -> list[Result]:
-    """Measure every claim on every study."""
-    return [Result(claim, {study.name: find(claim, study) for study in studies}) for claim in claims]
+def evaluate(
+    claims: Sequence[Claim], studies: Sequence[Study], tables: Mapping[str, Study] | None = None
+) -> list[Result]:
+    """Measure every claim on every study, or on the one table that it is about.
+
+    Parameters
+    ----------
+    tables : rows by key of `EXPERIMENTS`; a claim whose table is not there cannot be tested.
+    """
+    return [Result(claim, _findings(claim, studies, tables or {})) for claim in claims]
+
+
+def _findings(claim: Claim, studies: Sequence[Study], tables: Mapping[str, Study]) -> dict[str, Finding]:
+    if not claim.table:
+        return {study.name: find(claim, study) for study in studies}
+    experiment = EXPERIMENTS[claim.table]
+    if claim.table in tables:
+        return {experiment: find(claim, tables[claim.table])}
+    return {experiment: Finding(UNTESTED, note=missing_table(claim.table))}
+
+
+def missing_table(table: str) -> str:
+    """Return that the table of an experiment is not there, and the command that makes it."""
+    return (
+        f"there is no table `{table}` among the results; "
+        f"`noisylib experiment {EXPERIMENTS[table]} --collect` makes it"
+    )
 
 
 def find(claim: Claim, study: Study) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from noisylib.analysis.ranking import rank_table
 from noisylib.book import claims_measures as measures
+from noisylib.book import claims_small_loss as small_loss
 from noisylib.book import published
 from noisylib.book.claims import OVER_DATASETS, OVER_SEEDS, Claim, Study
 from noisylib.book.tables import method_titles
@@ -15,7 +16,10 @@ from noisylib.book.tables import method_titles
 OVERVIEW = (("Overview", "overview.ipynb"),)
 RANKINGS = (("Rankings", "rankings.ipynb"),)
 COST = (("The cost of the choice", "cost.ipynb"),)
-HAM = (("HAM10000", "benchmark-ham10000.ipynb"),)
+COLLAPSE = (
+    ("HAM10000", "benchmark-ham10000.ipynb"),
+    ("High accuracy, dead classes", "collapse.ipynb"),
+)
 DYNAMICS = (("Training dynamics", "dynamics.ipynb"),)
 
 _ALL = "every condition, 0 % under both kinds of noise"
@@ -128,7 +132,7 @@ CLAIMS = (
         "one of the two",
         f"{_HAM_ROWS}, and ce",
         OVER_SEEDS,
-        HAM,
+        COLLAPSE,
         measures.accuracy_hides,
     ),
     Claim(
@@ -139,24 +143,30 @@ CLAIMS = (
         "at least one run loses a class",
         _HAM_ROWS,
         OVER_SEEDS,
-        HAM,
+        COLLAPSE,
         measures.classes_die,
     ),
     Claim(
         "B12",
         "Losses of clean and mislabelled samples overlap",
         f"{published.OVERLAP[0]} to {published.OVERLAP[1]} % (DINOv2)",
-        pages=DYNAMICS,
-        missing="needs the loss of every training sample and DINOv2 features; the rows hold scores of "
-        "whole runs on other backbones",
+        *small_loss.OVERLAP_CRITERIA,
+        small_loss.OVERLAP_ROWS,
+        OVER_SEEDS,
+        (("Do clean and noisy losses overlap?", "overlap.ipynb"), *DYNAMICS),
+        small_loss.losses_overlap,
+        table="overlap",
     ),
     Claim(
         "B13",
         "Agreement detects wrong labels more steadily than loss",
         f"precision drops by {published.AGREEMENT_DROP} pp against {published.LOSS_DROP} pp",
-        pages=DYNAMICS,
-        missing="needs the loss and the prediction for every training sample; the rows hold scores of "
-        "whole runs",
+        *small_loss.DROP_CRITERIA,
+        small_loss.DROP_ROWS,
+        OVER_SEEDS,
+        (("Who finds the clean samples?", "detection.ipynb"), *DYNAMICS),
+        small_loss.agreement_is_steadier,
+        table="detection",
     ),
     Claim(
         "B14",

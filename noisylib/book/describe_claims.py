@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from noisylib.analysis.scores import condition_blocks
 from noisylib.book import published
 from noisylib.book.chapters import arm_rows, study_rows
-from noisylib.book.claims import LEVEL, UNTESTED, VERDICTS, Claim, Finding, Result, Study
+from noisylib.book.claims import (
+    EXPERIMENTS,
+    LEVEL,
+    UNTESTED,
+    VERDICTS,
+    Claim,
+    Finding,
+    Result,
+    Study,
+)
+from noisylib.book.experiments import experiment_rows
 from noisylib.book.tables import NBSP
 from noisylib.errors import MissingDataError
 
@@ -37,6 +48,23 @@ def load_arms(study: Study) -> Study:
     return Study(OURS, pd.concat([study.rows, rows], ignore_index=True), f"{study.source}; arms: {source}")
 
 
+def load_tables() -> dict[str, Study]:
+    """Return the tables of experiments that are there, by their keys in `claims.EXPERIMENTS`."""
+    found = {}
+    for table, experiment in EXPERIMENTS.items():
+        with suppress(MissingDataError):
+            found[table] = Study(experiment, *experiment_rows(table))
+    return found
+
+
+def sources(
+    studies: Sequence[Study], claims: Sequence[Claim] = (), tables: Mapping[str, Study] | None = None
+) -> str:
+    """Return what a caption says of the rows of studies, and of the tables that some claims are about."""
+    used = [tables[claim.table] for claim in claims if tables and claim.table in tables]
+    return ". ".join(f"{study.name}: {study.source}" for study in [*studies, *used])
+
+
 def scope_table(studies: Sequence[Study]) -> pd.DataFrame:
     """Return one row per study: what it has, and which of its conditions are distinct or left out."""
     import pandas as pd
@@ -61,9 +89,10 @@ def scope_table(studies: Sequence[Study]) -> pd.DataFrame:
 
 
 def verdict_table(results: Sequence[Result]) -> pd.DataFrame:
-    """Return claim, verdict, the paper's value and every study's, one row per claim."""
+    """Return claim, verdict, the paper's value and every study's and experiment's, one row per claim."""
     import pandas as pd
 
+    names = measured_on(results)
     return pd.DataFrame(
         [
             {
@@ -71,10 +100,16 @@ def verdict_table(results: Sequence[Result]) -> pd.DataFrame:
                 "Verdict": verdict_text(r.findings),
                 "Paper": r.claim.paper,
             }
-            | {name: _cell(finding) for name, finding in r.findings.items()}
+            | {name: _cell(r.findings.get(name)) for name in names}
             for r in results
         ]
     )
+
+
+def measured_on(results: Sequence[Result]) -> list[str]:
+    """Return the studies and experiments that any of the claims has a finding of, studies first."""
+    names = dict.fromkeys(name for r in results for name in r.findings)
+    return sorted(names, key=lambda name: name in EXPERIMENTS.values())
 
 
 def untested_table(claims: Sequence[Claim]) -> pd.DataFrame:
@@ -101,37 +136,44 @@ def _strong(verdict: str) -> str:
     return verdict if verdict == UNTESTED else f"**{verdict}**"
 
 
-def _cell(finding: Finding) -> str:
-    if finding.verdict == UNTESTED:
+def _cell(finding: Finding | None) -> str:
+    if finding is None or finding.verdict == UNTESTED:
         return ABSENT
     # In a narrow column the interval stands below its value, in one piece.
     ends = finding.interval.replace(" ", NBSP)
     return f"{finding.value} ({ends})" if ends else finding.value
 
 
-def counts(results: Sequence[Result], study: str) -> str:
-    """Return how many claims have which verdict on one study, as text."""
-    found = Counter(result.findings[study].verdict for result in results)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict])
+def counts(results: Sequence[Result], name: str) -> str:
+    """Return how many claims have which verdict on one study or experiment, as text."""
+    found = Counter(r.findings[name].verdict for r in results if name in r.findings)
+    verdicts = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict])
+    total = found.total()
+    return f"of {total} claim{'' if total == 1 else 's'}, {verdicts}"
 
 
 def glance(results: Sequence[Result]) -> Markdown:
-    """Return one sentence per study with the number of claims of each verdict."""
+    """Return one sentence per study or experiment with the number of claims of each verdict."""
     from IPython.display import Markdown
 
-    names = list(results[0].findings) if results else []
-    lines = [f"- **{name}**: of {len(results)} claims, {counts(results, name)}." for name in names]
+    lines = [f"- **{name}**: {counts(results, name)}." for name in measured_on(results)]
     return Markdown("\n".join(lines))
 
 
-def details(results: Sequence[Result]) -> Markdown:
-    """Return criterion, numbers, interval, rows and chapters of every claim, each under its own label."""
+def details(results: Sequence[Result], open_choices: Mapping[str, str] | None = None) -> Markdown:
+    """Return criterion, numbers, interval, rows and chapters of every claim, each under its own label.
+
+    Parameters
+    ----------
+    open_choices : by key of a claim, how the answer depends on what the paper does not say.
+    """
     from IPython.display import Markdown
 
-    return Markdown("\n\n".join(_detail(result) for result in results))
+    open_choices = open_choices or {}
+    return Markdown("\n\n".join(_detail(r, open_choices.get(r.claim.key, "")) for r in results))
 
 
-def _detail(result: Result) -> str:
+def _detail(result: Result, depends: str) -> str:
     claim = result.claim
     lines = [
         f"(claim-{claim.key.lower()})=",
@@ -139,6 +181,7 @@ def _detail(result: Result) -> str:
         "",
     ]
     lines += [f"- {name}: {_sentence(finding)}" for name, finding in _distinct(result.findings).items()]
+    lines += [f"- Left open: {depends}"] if depends else []
     where = f"Rows: {claim.rows}. " if claim.rows else ""
     if claim.over:
         where += f"Interval: {100 * LEVEL:g} % percentile bootstrap over {claim.over}. "

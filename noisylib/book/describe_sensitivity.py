@@ -15,7 +15,7 @@ from noisylib.analysis.scores import CONDITION, SEEDS, condition_scores
 from noisylib.book.describe_arms import HEAD_TITLES, percent
 from noisylib.book.describe_overview import backbone_title
 from noisylib.book.describe_settings import points
-from noisylib.book.parameters import ROOT
+from noisylib.book.parameter_names import ROOT
 from noisylib.book.tables import NBSP, method_titles
 from noisylib.errors import check_name
 

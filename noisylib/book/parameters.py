@@ -7,87 +7,36 @@ them), and a notebook's second cell, ``noisylib book`` and plain papermill all c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from noisylib.book import parameter_names as names
 from noisylib.book.parameter_rules import rules
 from noisylib.errors import ConfigError, check_name
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def _datasets() -> set[str]:
-    from noisylib.data.catalog import DATASETS
-    from noisylib.features.bank import list_banks
-
-    return {*DATASETS, *(dataset for dataset, _, _ in list_banks())}
-
-
-def _backbones() -> set[str]:
-    from noisylib.features.backbone_registry import BACKBONES
-    from noisylib.features.bank import list_banks
-
-    return {"raw", *BACKBONES, *(backbone for _, backbone, _ in list_banks())}
-
-
-def _methods() -> set[str]:
-    from noisylib.methods import METHODS
-
-    return set(METHODS)
-
-
-def _heads() -> set[str]:
-    from noisylib.heads import HEAD_KINDS
-
-    return set(HEAD_KINDS)
-
-
-def _traced() -> set[str]:
-    """Return the methods whose epoch is one pass over the training samples."""
-    from noisylib.methods import METHODS
-
-    return {name for name, cls in METHODS.items() if cls().n_nets and not cls.own_batches}
-
-
-def _matrix_noise() -> set[str]:
-    return {"symmetric", "pairflip", "asymmetric"}
-
-
-def _bed_heads() -> set[str]:
-    # The adapter normalises the features of a sample, and of two numbers that leaves only their order.
-    return {"linear", "mlp"}
-
-
-def _studies() -> set[str]:
-    return {path.stem for path in (ROOT / "configs").glob("*.yaml")}
-
-
-def _projections() -> set[str]:
-    return {"pca", "tsne"}
-
-
-_BACKBONE = rules("backbone that made the features", names=_backbones)
-_STUDY = rules("study whose rows are shown: configs/<study>.yaml", names=_studies)
-_STUDY_HEAD = rules("head whose rows are shown", names=_heads)
+_BACKBONE = rules("backbone that made the features", names=names.backbones)
+_STUDY = rules("study whose rows are shown: configs/<study>.yaml", names=names.studies)
+_STUDY_HEAD = rules("head whose rows are shown", names=names.heads)
 
 
 @dataclass(frozen=True)
 class QuickstartParameters:
     """What the quickstart trains."""
 
-    dataset: str = field(default="breastmnist", metadata=rules("feature bank to train on", names=_datasets))
+    dataset: str = field(
+        default="breastmnist", metadata=rules("feature bank to train on", names=names.datasets)
+    )
     backbone: str = field(default="deit_tiny", metadata=_BACKBONE)
     noise_type: str = field(
-        default="symmetric", metadata=rules("symmetric, pairflip or asymmetric", names=_matrix_noise)
+        default="symmetric", metadata=rules("symmetric, pairflip or asymmetric", names=names.matrix_noise)
     )
     noise_rate: float = field(
         default=0.3, metadata=rules("fraction of wrong training labels", low=0.0, high=1.0)
     )
     methods: list[str] = field(
         default_factory=lambda: ["ce", "ls", "gce", "elr", "coteaching"],
-        metadata=rules("methods to compare", names=_methods),
+        metadata=rules("methods to compare", names=names.methods),
     )
-    head: str = field(default="adapter", metadata=rules("linear, mlp or adapter", names=_heads))
+    head: str = field(default="adapter", metadata=rules("linear, mlp or adapter", names=names.heads))
     epochs: int = field(default=50, metadata=rules("passes over the training set", low=1, high=1000))
     seeds: list[int] = field(
         default_factory=lambda: [0, 1, 2],
@@ -95,8 +44,8 @@ class QuickstartParameters:
     )
 
     def __post_init__(self) -> None:
-        _not_empty(self, "methods", "seeds")
-        _check_rates(self.dataset, self.noise_type, [self.noise_rate])
+        check_not_empty(self, "methods", "seeds")
+        check_rates(self.dataset, self.noise_type, [self.noise_rate])
 
     def condition(self) -> dict[str, Any]:
         """Return the arguments of `comparison.compare_methods` after bank and methods."""
@@ -119,18 +68,18 @@ class DatasetsParameters:
 
     datasets: list[str] = field(
         default_factory=lambda: ["breastmnist", "retinamnist", "pneumoniamnist", "ham10000", "pbc"],
-        metadata=rules("feature banks to describe", names=_datasets),
+        metadata=rules("feature banks to describe", names=names.datasets),
     )
     backbone: str = field(default="deit_tiny", metadata=_BACKBONE)
     projection: str = field(
-        default="tsne", metadata=rules("2-D map of the features: tsne or pca", names=_projections)
+        default="tsne", metadata=rules("2-D map of the features: tsne or pca", names=names.projections)
     )
     max_points: int = field(default=700, metadata=rules("training images drawn per set", low=50, high=20000))
     neighbours: int = field(default=11, metadata=rules("k of the k-nearest-neighbour check", low=1, high=500))
     seed: int = field(default=0, metadata=rules("which images are drawn, and the start of t-SNE", low=0))
 
     def __post_init__(self) -> None:
-        _not_empty(self, "datasets")
+        check_not_empty(self, "datasets")
 
 
 @dataclass(frozen=True)
@@ -138,7 +87,7 @@ class NoiseParameters:
     """Which labels the noise chapter corrupts, and how much."""
 
     dataset: str = field(
-        default="ham10000", metadata=rules("feature bank whose labels are corrupted", names=_datasets)
+        default="ham10000", metadata=rules("feature bank whose labels are corrupted", names=names.datasets)
     )
     backbone: str = field(default="deit_tiny", metadata=_BACKBONE)
     class_map: str = field(default="default", metadata=rules("named map of the asymmetric noise"))
@@ -154,9 +103,9 @@ class NoiseParameters:
     def __post_init__(self) -> None:
         from noisylib.data.catalog import DATASETS
 
-        _not_empty(self, "rates")
-        for noise_type in sorted(_matrix_noise()):
-            _check_rates(self.dataset, noise_type, [self.noise_rate, *self.rates])
+        check_not_empty(self, "rates")
+        for noise_type in sorted(names.matrix_noise()):
+            check_rates(self.dataset, noise_type, [self.noise_rate, *self.rates])
         if self.dataset in DATASETS:
             check_name("class_map", self.class_map, DATASETS[self.dataset].class_maps)
 
@@ -175,13 +124,13 @@ class MethodsParameters:
     )
     noise_types: list[str] = field(
         default_factory=lambda: ["asymmetric", "symmetric"],
-        metadata=rules("kinds of noise; the first one is drawn", names=_matrix_noise),
+        metadata=rules("kinds of noise; the first one is drawn", names=names.matrix_noise),
     )
     noise_rate: float = field(
         default=0.4, metadata=rules("fraction of wrong training labels", low=0.0, high=1.0)
     )
     samples: int = field(default=300, metadata=rules("training points", low=60, high=5000))
-    head: str = field(default="mlp", metadata=rules("linear or mlp", names=_bed_heads))
+    head: str = field(default="mlp", metadata=rules("linear or mlp", names=names.bed_heads))
     epochs: int = field(default=60, metadata=rules("passes over the training points", low=1, high=1000))
     seeds: list[int] = field(
         default_factory=lambda: [0, 1, 2, 3, 4],
@@ -191,7 +140,7 @@ class MethodsParameters:
     def __post_init__(self) -> None:
         from noisylib.noise import check_rate
 
-        _not_empty(self, "noise_types", "seeds")
+        check_not_empty(self, "noise_types", "seeds")
         if not 2 <= len(self.priors) <= 8:
             raise ConfigError(f"priors={self.priors} makes {len(self.priors)} classes: give 2 to 8 shares.")
         for noise_type in self.noise_types:
@@ -202,16 +151,18 @@ class MethodsParameters:
 class DynamicsParameters(QuickstartParameters):
     """What the chapter on training dynamics trains and watches."""
 
-    dataset: str = field(default="ham10000", metadata=rules("feature bank to train on", names=_datasets))
+    dataset: str = field(default="ham10000", metadata=rules("feature bank to train on", names=names.datasets))
     noise_type: str = field(
-        default="asymmetric", metadata=rules("symmetric, pairflip or asymmetric", names=_matrix_noise)
+        default="asymmetric", metadata=rules("symmetric, pairflip or asymmetric", names=names.matrix_noise)
     )
     noise_rate: float = field(
         default=0.4, metadata=rules("fraction of wrong training labels", low=0.0, high=1.0)
     )
     methods: list[str] = field(
         default_factory=lambda: ["ce", "gce", "coteaching", "dividemix", "elr", "cufit"],
-        metadata=rules("methods to watch, of those whose epoch is one pass over all samples", names=_traced),
+        metadata=rules(
+            "methods to watch, of those whose epoch is one pass over all samples", names=names.traced
+        ),
     )
     epochs: int = field(default=50, metadata=rules("passes over the training set", low=2, high=1000))
     seeds: list[int] = field(
@@ -229,12 +180,13 @@ class DynamicsParameters(QuickstartParameters):
 class BenchmarkParameters:
     """Which rows of which study a benchmark page shows."""
 
-    dataset: str = field(default="breastmnist", metadata=rules("data set of this page", names=_datasets))
+    dataset: str = field(default="breastmnist", metadata=rules("data set of this page", names=names.datasets))
     backbone: str = field(default="deit_tiny", metadata=_BACKBONE)
     study: str = field(default="embedded", metadata=_STUDY)
     head: str = field(default="adapter", metadata=_STUDY_HEAD)
     methods: list[str] = field(
-        default_factory=list, metadata=rules("methods to show; empty means all of the study", names=_methods)
+        default_factory=list,
+        metadata=rules("methods to show; empty means all of the study", names=names.methods),
     )
 
 
@@ -283,21 +235,22 @@ class ClaimsParameters:
 
     studies: list[str] = field(
         default_factory=lambda: ["archive", "embedded"],
-        metadata=rules("studies whose rows are measured: configs/<study>.yaml", names=_studies),
+        metadata=rules("studies whose rows are measured: configs/<study>.yaml", names=names.studies),
     )
     head: str = field(default="adapter", metadata=_STUDY_HEAD)
 
     def __post_init__(self) -> None:
-        _not_empty(self, "studies")
+        check_not_empty(self, "studies")
 
 
-def _not_empty(parameters: Any, *names: str) -> None:
+def check_not_empty(parameters: Any, *names: str) -> None:
+    """Raise ConfigError if one of the lists `names` is empty."""
     for name in names:
         if not getattr(parameters, name):
             raise ConfigError(f"{name}=[] is empty: give at least one entry.")
 
 
-def _check_rates(dataset: str, noise_type: str, rates: list[float]) -> None:
+def check_rates(dataset: str, noise_type: str, rates: list[float]) -> None:
     """Raise if a rate is too high for the number of classes of a catalogued data set."""
     from noisylib.data.catalog import DATASETS
     from noisylib.noise import check_rate

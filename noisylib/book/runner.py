@@ -21,8 +21,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from noisylib.book.chapters import CHAPTERS, Chapter, Page, chapter_info
 from noisylib.book.downloads import take_files
+from noisylib.book.parameter_names import ROOT
 from noisylib.book.parameter_rules import check_values, with_defaults
-from noisylib.book.parameters import ROOT
 from noisylib.errors import ConfigError, NoisylibError, check_name, require
 from noisylib.files import file_digest, write_aside
 

@@ -1,12 +1,14 @@
 """The experiment `collapse`: what makes Co-teaching lose whole classes, and what helps.
 
-Three suspects are varied one at a time, at one noise rate and one number of training samples: how unequal
-the classes are (imbalance), whether a class flips into one other or into all (asymmetry, by blending two
-transition matrices), and into which (map), which decides how pure the observed classes stay. A map by
-frequency flips every class at the noise rate, so the overall rate is the same in all its arms.
+Three suspects are varied, each with every value of the others: how unequal the classes are (imbalance),
+whether a class flips into one other or into all (asymmetry, by blending two transition matrices), and into
+which (map), which decides how pure the observed classes stay. The number of training samples of a data set
+is always the same. A map by frequency flips every class at the noise rate, so the overall rate is the same
+in all its arms.
 
-Made-up Gaussian classes, whose best accuracy is known, come with a balanced test part; PBC is cut to a long
-tail; HAM10000 is unequal enough as it is.
+Made-up Gaussian classes, for which Bayes' rule is known, come with a balanced test part, on which accuracy
+is balanced accuracy; PBC is cut to a long tail, its test part stays; HAM10000 is unequal enough as it is,
+and has arms at half the noise rate.
 """
 
 from __future__ import annotations

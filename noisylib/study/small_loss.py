@@ -190,7 +190,7 @@ EXPERIMENT = Experiment(
     description="How much the losses of right and wrong labels overlap on frozen features, and how well "
     "detectors of clean samples do: five image sets, three backbones, linear and adapter heads, two kinds of "
     "noise at two rates, five seeds; MLP heads on one backbone with three seeds.",
-    version=1,
+    version=2,
     tables={"overlap": OVERLAP, "detection": DETECTION},
     tasks=tasks,
     run=run,

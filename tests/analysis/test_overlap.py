@@ -63,13 +63,15 @@ def test_ks_takes_the_largest_distance_after_a_whole_tie() -> None:
     assert overlap(np.array([1.0, 1, 1, 3, 1, 2, 3, 3]), HALF, "ks") == 0.5
 
 
-def test_kde_is_that_of_scipy(sample: tuple[np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("spread", [1, 4])
+def test_kde_is_that_of_scipy(spread: float, sample: tuple[np.ndarray, np.ndarray]) -> None:
+    """Each group has the bandwidth of its own spread and size."""
     losses, flipped = sample
-    x = np.log(losses)
-    grid = np.linspace(-6, 7, 3001)
+    x = np.log(losses) * np.where(flipped, spread, 1)
+    grid = np.linspace(-20, 25, 10_001)
     densities = [gaussian_kde(x[group], "silverman")(grid) for group in (~flipped, flipped)]
     expected = np.minimum(*densities).sum() * (grid[1] - grid[0])
-    assert overlap(losses, flipped, "kde") == pytest.approx(expected, abs=2e-4)
+    assert overlap(np.exp(x), flipped, "kde") == pytest.approx(expected, abs=2e-4)
 
 
 @pytest.mark.parametrize("estimator", ["quantile", "ks"])
@@ -132,14 +134,18 @@ def test_infinite_losses_are_above_all_others(estimator: str, expected: float) -
     assert overlap(losses, HALF, estimator) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_zero_loss_counts_as_the_smallest_float32() -> None:
-    tiny = float(np.finfo(np.float32).tiny)
-    rest = [0.5, 1, 2, 0.5, 1, 2]
-    for estimator in ("histogram", "kde"):
-        values = {overlap(np.array([low, *rest, low]), HALF, estimator) for low in (0.0, tiny, tiny / 10)}
-        assert len(values) == 1
-    counted = loss_histogram(np.repeat([0.0, 1.0], 4), HALF)
-    assert counted.edges[0] == np.log(tiny)
+def test_zero_losses_are_below_all_others_and_stretch_no_bin() -> None:
+    rng = np.random.default_rng(6)
+    losses, flipped = np.exp(rng.standard_normal(500)), np.arange(500) >= 300
+    losses[:20] = 0
+    counted, without = loss_histogram(losses, flipped), loss_histogram(losses[20:], flipped[20:])
+    np.testing.assert_array_equal(counted.edges, without.edges)
+    assert counted.clean[0] == without.clean[0] + 20
+    lowest = np.where(losses == 0, losses[losses > 0].min(), losses)
+    assert overlap(losses, flipped, "kde") == overlap(lowest, flipped, "kde")
+    below = np.where(losses == 0, 1e-9, losses)
+    assert overlap(losses, flipped, "quantile") == overlap(below, flipped, "quantile")
+    assert overlap(np.repeat([0.0, 1.0], 4), HALF) == 0
 
 
 def test_a_single_flipped_sample_has_the_bandwidth_of_the_clean_ones() -> None:
