@@ -291,7 +291,12 @@ CHAPTERS: dict[str, Chapter] = {
             "notebooks/collapse.ipynb",
             CollapseParameters,
             (Page("collapse"),),
-            lambda p: bank_files([p.dataset], p.backbone) + table_files("collapse") + study_files("archive"),
+            lambda p: (
+                bank_files([p.dataset], p.backbone)
+                + table_files("collapse")
+                + study_files("archive")
+                + arm_files()
+            ),
         ),
         Chapter(
             "claims",

@@ -190,3 +190,9 @@ def test_starving_is_said_only_of_who_does_it() -> None:
     equal.loc["loss"] = [np.nan, 0.6]
     assert "*Small loss* keeps nothing" in classes.starved(equal)
     assert "keeps more than agreement" in classes.starved(equal)
+
+
+def test_several_rare_classes_count_by_their_right_labels(monkeypatch) -> None:
+    monkeypatch.setattr(classes, "RARE", 1.2)  # below .4: classes 1 and 2, with two and one right labels
+    shares = classes.rare_shares(made([1.0] * 10, [0, 7]))
+    assert shares.loc["agreement"].tolist() == pytest.approx([0.5, 1 / 3, 0])
