@@ -28,7 +28,7 @@ from noisylib.analysis.cost import cost_curve
 from noisylib.analysis.ranking import friedman, rank_table
 from noisylib.analysis.scores import condition_scores
 from noisylib.book.chapters import CHAPTERS
-from noisylib.book.published import (
+from noisylib.book.claims.published import (
     AGREEMENT_DROP,
     ASYMMETRIC_COST,
     CHI2,

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from noisylib.analysis.scores import CONDITION
-from noisylib.book.describe_overview import titles_of
+from noisylib.book.describe.overview import titles_of
 from noisylib.book.downloads import CsvFile
 from noisylib.errors import require
 from noisylib.plots import noise_title

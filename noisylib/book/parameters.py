@@ -49,7 +49,7 @@ class QuickstartParameters:
 
     def condition(self) -> dict[str, Any]:
         """Return the arguments of `comparison.compare_methods` after bank and methods."""
-        from noisylib.book.describe import class_map_of
+        from noisylib.book.describe.banks import class_map_of
         from noisylib.recipe import Recipe
 
         return {

@@ -6,8 +6,12 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib.book import claims, claims_analogues, claims_benchmark, claims_turn, describe_claims
-from noisylib.book.claims import (
+from noisylib.book.claims import analogues as claims_analogues
+from noisylib.book.claims import benchmark as claims_benchmark
+from noisylib.book.claims import claim as claims
+from noisylib.book.claims import describe as describe_claims
+from noisylib.book.claims import turn as claims_turn
+from noisylib.book.claims.claim import (
     FAILED,
     OVER_SEEDS,
     PARTLY,

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib.book import claims_benchmark, claims_measures
-from noisylib.book.claims import FAILED, PARTLY, REPRODUCED, UNTESTED, Finding, Study, find
+from noisylib.book.claims import benchmark as claims_benchmark
+from noisylib.book.claims import measures as claims_measures
+from noisylib.book.claims.claim import FAILED, PARTLY, REPRODUCED, UNTESTED, Finding, Study, find
 
 TWO = ("ham10000", "pbc")
 

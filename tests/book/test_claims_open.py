@@ -8,11 +8,12 @@ import pytest
 from _rows import study_rows
 from _small_loss_rows import detection_table, lose, overlap_table
 
-from noisylib.book import describe_claims_collapse, describe_claims_open
-from noisylib.book.claims import CannotTestError, Study
-from noisylib.book.claims_open import Question, drop_choices, overlap_choices
-from noisylib.book.claims_open_collapse import collapse_choices
-from noisylib.book.describe_claims_open import Part, drop_part, overlap_part, separability
+from noisylib.book.claims import describe_collapse as describe_claims_collapse
+from noisylib.book.claims import describe_open as describe_claims_open
+from noisylib.book.claims.claim import CannotTestError, Study
+from noisylib.book.claims.describe_open import Part, drop_part, overlap_part, separability
+from noisylib.book.claims.open import Question, drop_choices, overlap_choices
+from noisylib.book.claims.open_collapse import collapse_choices
 from noisylib.book.tables import NBSP
 
 

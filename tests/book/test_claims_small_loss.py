@@ -8,8 +8,10 @@ import pytest
 from _rows import study_rows
 from _small_loss_rows import detection_table, lose, overlap_table
 
-from noisylib.book import claims, claims_benchmark, describe_claims
-from noisylib.book.claims import FAILED, PARTLY, REPRODUCED, UNTESTED, Finding, Study, find
+from noisylib.book.claims import benchmark as claims_benchmark
+from noisylib.book.claims import claim as claims
+from noisylib.book.claims import describe as describe_claims
+from noisylib.book.claims.claim import FAILED, PARTLY, REPRODUCED, UNTESTED, Finding, Study, find
 from noisylib.errors import MissingDataError
 from noisylib.study import small_loss
 

@@ -9,8 +9,21 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib.book import claims_analogues, claims_arithmetic, claims_turn, describe_claims, published
-from noisylib.book.claims import FAILED, PARTLY, REPRODUCED, UNTESTED, CannotTestError, Finding, Study, find
+from noisylib.book.claims import analogues as claims_analogues
+from noisylib.book.claims import arithmetic as claims_arithmetic
+from noisylib.book.claims import describe as describe_claims
+from noisylib.book.claims import published
+from noisylib.book.claims import turn as claims_turn
+from noisylib.book.claims.claim import (
+    FAILED,
+    PARTLY,
+    REPRODUCED,
+    UNTESTED,
+    CannotTestError,
+    Finding,
+    Study,
+    find,
+)
 
 
 def test_leads_are_differences_of_the_printed_table() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from noisylib import comparison
-from noisylib.book import describe
+from noisylib.book.describe import banks as describe
 from noisylib.comparison import compare_methods
 from noisylib.errors import UnknownNameError
 from noisylib.features import BankMeta, FeatureBank

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib.book import describe_arms
+from noisylib.book.describe import arms as describe_arms
 
 
 def made(**columns) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noisylib.book import describe_bed
+from noisylib.book.describe import bed as describe_bed
 from noisylib.recipe import Recipe
 
 

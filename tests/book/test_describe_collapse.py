@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noisylib.book import describe_collapse, describe_collapse_text, traces
+from noisylib.book import traces
 from noisylib.book.case_parameters import CollapseParameters
+from noisylib.book.describe import collapse as describe_collapse
+from noisylib.book.describe import collapse_text as describe_collapse_text
 from noisylib.features import BankMeta, FeatureBank
 from noisylib.noise import inject
 from noisylib.recipe import Recipe

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noisylib.book import describe_collapse_archive as archive
-from noisylib.book import describe_collapse_choices as choices
-from noisylib.book import describe_collapse_purity as purity
-from noisylib.book import describe_collapse_remedies as remedies
-from noisylib.book import describe_collapse_sweep as sweep
+from noisylib.book.describe import collapse_archive as archive
+from noisylib.book.describe import collapse_choices as choices
+from noisylib.book.describe import collapse_purity as purity
+from noisylib.book.describe import collapse_remedies as remedies
+from noisylib.book.describe import collapse_sweep as sweep
 from noisylib.errors import NoisylibError
 
 

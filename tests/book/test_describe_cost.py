@@ -10,7 +10,8 @@ from _rows import study_rows
 from noisylib.analysis.cost import cost_curve, cost_growth
 from noisylib.analysis.regret import extremes, regret
 from noisylib.analysis.scores import condition_scores
-from noisylib.book import describe_cost, describe_regret
+from noisylib.book.describe import cost as describe_cost
+from noisylib.book.describe import regret as describe_regret
 
 HARD, EASY = ("asymmetric", 0.4), ("asymmetric", 0.0)
 

@@ -11,10 +11,10 @@ from blobs import blobs
 from made_signals import labels, signals_of
 
 from noisylib import BankMeta, FeatureBank
-from noisylib.book import describe_detection as detection
-from noisylib.book import describe_kept_classes as classes
 from noisylib.book.case_parameters import DetectionParameters
-from noisylib.book.describe_detection import Live
+from noisylib.book.describe import detection
+from noisylib.book.describe import kept_classes as classes
+from noisylib.book.describe.detection import Live
 from noisylib.errors import NoisylibError
 from noisylib.signal_rows import detection_rows
 

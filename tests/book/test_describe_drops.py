@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noisylib.book import describe_contests as contests
-from noisylib.book import describe_detectors as detectors
-from noisylib.book import describe_drop_parts as parts
-from noisylib.book import describe_drops as drops
+from noisylib.book.describe import contests, detectors, drops
+from noisylib.book.describe import drop_parts as parts
 from noisylib.detectors import DETECTORS
 
 SYMMETRIC, ASYMMETRIC = "symmetric", "asymmetric"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noisylib.book import describe_methods
+from noisylib.book.describe import methods as describe_methods
 from noisylib.errors import UnknownNameError
 from noisylib.methods import METHODS, RANKED
 

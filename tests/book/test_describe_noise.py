@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from noisylib.book import describe_noise
+from noisylib.book.describe import noise as describe_noise
 
 
 def test_realised_rates_of_an_asymmetric_map_that_leaves_a_class_alone() -> None:

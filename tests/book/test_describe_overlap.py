@@ -10,8 +10,8 @@ from made_signals import signals_of
 
 from noisylib.analysis.closed_forms import identical_overlap
 from noisylib.analysis.overlap import ESTIMATORS, loss_histogram, overlap
-from noisylib.book import describe_overlap as live_part
-from noisylib.book import describe_overlap_archive as archive
+from noisylib.book.describe import overlap as live_part
+from noisylib.book.describe import overlap_archive as archive
 from noisylib.comparison import noisy_labels
 from noisylib.data.simulate import GaussianBed
 from noisylib.recipe import Recipe

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noisylib.book import describe_overlap_archive as archive
-from noisylib.book import describe_overlap_tables as tables
-from noisylib.book import describe_overlap_text as words
+from noisylib.book.describe import overlap_archive as archive
+from noisylib.book.describe import overlap_tables as tables
+from noisylib.book.describe import overlap_text as words
 
 EDGES = np.linspace(-1.0, 1.0, 3)  # two bins, of width 1, and two overflow cells
 NOISES = [("symmetric", 0.2), ("asymmetric", 0.4)]

@@ -9,8 +9,8 @@ from scipy.special import ndtr
 
 from noisylib.analysis.closed_forms import normal_overlap
 from noisylib.analysis.overlap_check import CORRECTED
-from noisylib.book import describe_overlap_checked as checked
-from noisylib.book import describe_overlap_checks as checks
+from noisylib.book.describe import overlap_checked as checked
+from noisylib.book.describe import overlap_checks as checks
 
 
 def test_the_curve_does_not_know_the_rate() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib.book import describe_overview as overview
+from noisylib.book.describe import overview
 from noisylib.errors import NoisylibError, UnknownNameError
 
 NBSP = "\N{NO-BREAK SPACE}"

@@ -8,7 +8,8 @@ from _rows import study_rows
 
 from noisylib.analysis import places, ranking
 from noisylib.analysis.scores import condition_scores
-from noisylib.book import describe_rankings, published
+from noisylib.book.claims import published
+from noisylib.book.describe import rankings as describe_rankings
 from noisylib.book.tables import NBSP
 
 PAIRS = [("ce", "elr"), ("ce", "coteaching"), ("elr", "coteaching")]

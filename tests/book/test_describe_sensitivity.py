@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib.book import describe_sensitivity
+from noisylib.book.describe import sensitivity as describe_sensitivity
 from noisylib.errors import UnknownNameError
 from noisylib.study.config import MethodSpec
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib.book import describe_study
+from noisylib.book.describe import study as describe_study
 from noisylib.study import archive
 
 NBSP = "\N{NO-BREAK SPACE}"

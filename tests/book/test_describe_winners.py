@@ -6,7 +6,7 @@ import pytest
 from _rows import study_rows
 
 from noisylib.analysis.agreement import winner_margins
-from noisylib.book import describe_winners
+from noisylib.book.describe import winners as describe_winners
 
 
 def test_facts_of_made_rows() -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from _rows import study_rows
 
-from noisylib.book import describe_overview, explorer
+from noisylib.book import explorer
+from noisylib.book.describe import overview as describe_overview
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from noisylib.errors import ConfigError
 OF_A_STUDY = {
     *("benchmark.ipynb", "claims.ipynb"),
     *("overview.ipynb", "rankings.ipynb", "cost.ipynb", "sensitivity.ipynb"),
+    *("overlap.ipynb", "detection.ipynb", "collapse.ipynb"),
 }
 
 
@@ -39,6 +40,7 @@ def test_chapters_of_a_half_finished_study_are_left_out(ignored, tmp_path, monke
 def test_chapters_of_a_finished_study_are_collected(ignored, monkeypatch) -> None:
     monkeypatch.setattr(chapters, "study_files", lambda study: [])
     monkeypatch.setattr(chapters, "arm_files", lambda: [])
+    monkeypatch.setattr(chapters, "table_files", lambda name: [])
     monkeypatch.setattr(chapters, "study_rows", lambda study: (pd.DataFrame(), ""))
     assert ignored() == set()
 
@@ -51,5 +53,6 @@ def test_a_chapter_of_several_studies_waits_for_all_of_them(ignored, monkeypatch
 
     monkeypatch.setattr(chapters, "study_files", lambda study: [])
     monkeypatch.setattr(chapters, "arm_files", lambda: [])
+    monkeypatch.setattr(chapters, "table_files", lambda name: [])
     monkeypatch.setattr(chapters, "study_rows", rows)
     assert ignored() == {"benchmark.ipynb", "claims.ipynb"}

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noisylib.book import describe_dynamics, traces
+from noisylib.book import traces
+from noisylib.book.describe import dynamics as describe_dynamics
 from noisylib.features import BankMeta, FeatureBank
 from noisylib.noise import inject
 from noisylib.recipe import Recipe
