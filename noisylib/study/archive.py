@@ -14,14 +14,20 @@ import numpy as np
 import torch
 
 import noisylib
-from noisylib.errors import ConfigError, MissingDataError, NoisylibError
+from noisylib.errors import ConfigError, NoisylibError
 from noisylib.features.bank import load_bank
 from noisylib.files import file_digest, write_aside
 from noisylib.study.banks import needed_banks
 from noisylib.study.config import RESULTS_VERSION, StudyConfig, load_config
 from noisylib.study.runner import collect
 from noisylib.study.store import ResultStore, plain
-from noisylib.study.tables import check_rows, provenance_path, read_provenance, read_table
+from noisylib.study.tables import (
+    check_rows,
+    provenance_path,
+    read_provenance,
+    read_table,
+    require_provenance,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,13 +110,8 @@ def load_archive(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         than it should, a run twice, or a NaN.
     """
     path = Path(path)
-    for file in (path, provenance_path(path)):
-        if not file.is_file():
-            raise MissingDataError(
-                f"no file {file}: an archive is a table and its provenance, made by 'noisylib collect'."
-            )
-    provenance = read_provenance(path) or {}
-    rows = read_table(path)
+    made_by = "an archive is a table and its provenance, made by 'noisylib collect'."
+    provenance, rows = require_provenance(path, made_by), read_table(path)
     check_rows(rows, str(path))
     if len(rows) != provenance["runs"]:
         raise NoisylibError(f"{path} has {len(rows)} rows, its provenance says {provenance['runs']}.")

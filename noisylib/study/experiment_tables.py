@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noisylib.errors import MissingDataError, NoisylibError, check_name
-from noisylib.study.tables import TASK_ID, provenance_path, read_provenance
+from noisylib.errors import NoisylibError, check_name
+from noisylib.study.tables import TASK_ID, provenance_path, require_provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,13 +220,8 @@ def load_table(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         than it should, or NaN where it may not be.
     """
     path = Path(path)
-    for file in (path, provenance_path(path)):
-        if not file.is_file():
-            raise MissingDataError(
-                f"no file {file}: 'noisylib experiment NAME --collect' makes a table and its provenance."
-            )
-    provenance = read_provenance(path) or {}
-    table = read_arrow(path)
+    made_by = "'noisylib experiment NAME --collect' makes a table and its provenance."
+    provenance, table = require_provenance(path, made_by), read_arrow(path)
     try:
         schema, stated = parse(provenance["columns"]), provenance["rows"]
     except (KeyError, AttributeError) as error:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisylib.errors import NoisylibError
+from noisylib.errors import MissingDataError, NoisylibError
 from noisylib.files import file_digest
 
 if TYPE_CHECKING:
@@ -62,6 +62,23 @@ def read_provenance(table: str | Path) -> dict[str, Any] | None:
             f"one of them was changed or damaged. {_TAKE_BOTH}"
         )
     return provenance
+
+
+def require_provenance(table: str | Path, made_by: str) -> dict[str, Any]:
+    """Return what is known of a table's making; `made_by` ends the message if one of the two is not there.
+
+    Raises
+    ------
+    MissingDataError
+        The table or its provenance is not there.
+    NoisylibError
+        As `read_provenance`.
+    """
+    table = Path(table)
+    for file in (table, provenance_path(table)):
+        if not file.is_file():
+            raise MissingDataError(f"no file {file}: {made_by}")
+    return read_provenance(table) or {}
 
 
 _TAKE_BOTH = "Take both from one place, or delete both and collect the study again."
