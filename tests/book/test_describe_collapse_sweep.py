@@ -281,7 +281,7 @@ def test_open_choices_stand_beside_the_source() -> None:
     )
     frame = choices.choices_frame(base, arms, swept)
     assert frame["open"].to_list() == ["map"] * 4 + ["head"] * 2 + ["backbone"]
-    assert frame["choice"].to_list()[3:] == ["into the largest (deit_tiny)", "adapter", "mlp", "deit_tiny"]
+    assert frame["choice"].to_list()[3:] == ["into the largest (DeiT-Ti)", "adapter", "mlp", "DeiT-Ti"]
     assert frame["dead_classes"].to_list()[3] == [9, 9]
     assert frame["dead_classes"].to_list()[0] == [2, 3], "HAM10000 only"
     table = choices.choices_table(frame, (68.0, 35.1, 3))

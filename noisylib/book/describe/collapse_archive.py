@@ -8,6 +8,7 @@ import numpy as np
 
 from noisylib.book.describe.banks import bank_title
 from noisylib.book.describe.collapse_text import PAIR, TIE
+from noisylib.book.describe.overview import backbone_title
 from noisylib.book.tables import NBSP, method_titles
 from noisylib.errors import NoisylibError
 
@@ -45,7 +46,7 @@ def dead_table(rows: pd.DataFrame) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     noises = zip(conditions["noise_type"], conditions["noise_rate"], strict=True)
     table.insert(0, "Noise", [f"{kind} {100 * rate:g}{NBSP}%" for kind, rate in noises])
-    table.insert(0, "Backbone", conditions["backbone"])
+    table.insert(0, "Backbone", [backbone_title(name) for name in conditions["backbone"]])
     table.insert(0, "Data set", conditions["dataset"].map(bank_title))
     return table
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from noisylib.book.describe.collapse_text import PAIR, verdict
+from noisylib.book.describe.overview import backbone_title
 from noisylib.book.tables import NBSP, mean_sd
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SOURCE_SET, SOURCE_RATE = "ham10000", 0.4  # stands in for the data set of the source, at its noise rate
+SWEPT = "deit_tiny"  # the backbone of the sweep
 STUDIES = {"map_majority": "into nevi, nevi clean", "map_cyclic": "next class (cyclic)"}
 
 
@@ -39,12 +41,12 @@ def choices_frame(
     wide = [("map", "look-alikes (default)", base)]
     wide += [("map", title, _at_source(arms[name])) for name, title in STUDIES.items()]
     largest = swept[(swept["asymmetry"] == 1) & (swept["map"] == "majority")]
-    wide.append(("map", "into the largest (deit_tiny)", _at_source(largest)))
+    wide.append(("map", f"into the largest ({backbone_title(SWEPT)})", _at_source(largest)))
     backbones = sorted(base["backbone"].unique())
     heads = pd.concat([base, _at_source(arms["heads"])])
     heads = heads[heads["backbone"].isin(_at_source(arms["heads"])["backbone"])]
     wide += [("head", head, part) for head, part in heads.groupby("head")]
-    wide += [("backbone", name, base[base["backbone"] == name]) for name in backbones]
+    wide += [("backbone", backbone_title(name), base[base["backbone"] == name]) for name in backbones]
     records = []
     for open_, choice, part in wide:
         plain, ours = (part[part["method"] == name] for name in PAIR)
