@@ -285,7 +285,8 @@ def test_case_study_of_the_readme_is_that_of_the_tables(root: Path) -> None:
         f"{shares['asymmetric', 0.4]:.0f} % under 40 % asymmetric noise; the source paper has "
         f"{OVERLAP[0]} to {OVERLAP[1]} %"
     ) in text
-    found, _ = load_table(root / "results/detection.parquet")
+    found, made = load_table(root / "results/detection.parquet")
+    minutes = made["wall_seconds"] / 60
     chosen = {"dataset": "ham10000", "head": "adapter", "rule": "matched", "noise_rate": 0.4}
     found = found[(found[list(chosen)] == list(chosen.values())).all(axis=1)]
     kept = 100 * found.groupby(["detector", "noise_type"])["precision"].mean().unstack()
@@ -294,7 +295,8 @@ def test_case_study_of_the_readme_is_that_of_the_tables(root: Path) -> None:
         f"loses {drop['agreement']:.1f} points of precision, and keeping as many of smallest loss "
         f"{drop['loss']:.1f}; the paper's {AGREEMENT_DROP} and {LOSS_DROP} do not"
     ) in text
-    made, _ = load_table(root / "results/collapse.parquet")
+    made, record = load_table(root / "results/collapse.parquet")
+    assert f"likewise | {minutes:.0f} and {record['wall_seconds'] / 60:.0f} min |" in text
     made = made[(made["source"] == "bed") & (made["noise_rate"] > 0)]
     dead = made.groupby(["method", "asymmetry", "map", "imbalance"])["dead_classes"].mean()
     lost = dead["coteaching"]
