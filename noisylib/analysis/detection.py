@@ -158,30 +158,6 @@ def _auroc(scores: np.ndarray, flipped: np.ndarray) -> float:
     return float((right * (below + wrong / 2)).sum() / right.sum() / wrong.sum())
 
 
-def precision_curve(scores: np.ndarray, flipped: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    """Return (..., F) precision of the best floor(fraction * N) samples.
-
-    Parameters
-    ----------
-    scores : (..., N), higher is more likely clean; ties go to the smaller position, as in `take_best`.
-    flipped : (N,) bool, or with leading axes that broadcast to those of `scores`.
-    fractions : (F,) in [0, 1]. Where the fraction keeps no sample the precision is NaN.
-
-    Raises
-    ------
-    NoisylibError
-        A score is NaN, the shapes do not fit, or a fraction is not in [0, 1].
-    """
-    scores, flipped = _pair(scores, flipped)
-    fractions = np.asarray(fractions, float)
-    if fractions.ndim != 1 or not ((fractions >= 0) & (fractions <= 1)).all():
-        raise NoisylibError(f"fractions={fractions.tolist()}: needs a list of numbers from 0 to 1.")
-    order = np.argsort(-scores, axis=-1, kind="stable")
-    right = np.cumsum(~np.take_along_axis(flipped, order, axis=-1), axis=-1)
-    m = np.floor(fractions * scores.shape[-1] + 1e-9).astype(int)  # .29 * 100 is a hair below 29
-    return np.where(m > 0, right[..., m - 1] / np.maximum(m, 1), np.nan)
-
-
 def as_labels(name: str, labels: np.ndarray, n_classes: int) -> np.ndarray:
     """Return labels as int64 if all of them are in 0 .. K-1; else the error says which argument is wrong."""
     labels = np.asarray(labels)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from noisylib.analysis.detection import auroc, measure_detection, precision_curve, take_best
+from noisylib.analysis.detection import auroc, measure_detection, take_best
 from noisylib.errors import NoisylibError
 
 INF = float("inf")
@@ -203,22 +203,3 @@ def test_auroc_of_extreme_scores() -> None:
 def test_auroc_refuses_what_has_no_area(scores: object, flipped: object, text: str) -> None:
     with pytest.raises(NoisylibError, match=text):
         auroc(np.array(scores), np.array(flipped))
-
-
-def test_precision_curve_by_hand() -> None:
-    scores = np.array([[5, 4, 3, 2], [2, 3, 4, 5]])
-    flipped = np.array([0, 1, 0, 1], bool)
-    curve = precision_curve(scores, flipped, [0, 0.2, 0.25, 0.5, 0.8, 1])
-    np.testing.assert_allclose(curve[0], [np.nan, np.nan, 1, 1 / 2, 2 / 3, 1 / 2])
-    np.testing.assert_allclose(curve[1], [np.nan, np.nan, 0, 1 / 2, 1 / 3, 1 / 2])
-
-
-def test_precision_curve_is_the_precision_of_the_best() -> None:
-    chances, y_noisy, flipped = softmax_case(100, 4, seed=9)
-    scores = chances[np.arange(100), y_noisy].round(1)  # with ties
-    fractions = np.arange(1, 101) / 100  # .29 * 100 is below 29 in floating point
-    expected = [measure_detection(take_best(scores, m), flipped, y_noisy, 4).precision for m in range(1, 101)]
-    np.testing.assert_allclose(precision_curve(scores, flipped, fractions), expected)
-    for bad in ([1.2], [-0.1], [np.nan], 0.5):
-        with pytest.raises(NoisylibError, match="fractions"):
-            precision_curve(scores, flipped, bad)
