@@ -35,6 +35,7 @@ class Listing(StrEnum):
     backbones = "backbones"
     methods = "methods"
     chapters = "chapters"
+    experiments = "experiments"
 
 
 @app.command()
@@ -139,7 +140,7 @@ app.command()(experiment)
 
 @app.command("list")
 def list_names(
-    what: Annotated[Listing, typer.Argument(help="datasets, backbones, methods or chapters")],
+    what: Annotated[Listing, typer.Argument(help="datasets, backbones, methods, chapters or experiments")],
 ) -> None:
     """List what can be named in a study, a chapter or a command."""
     from noisylib import listing

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Sequence
 
 
 def render(what: str) -> str:
-    """Return the registry `what` (datasets, backbones, methods or chapters) as an aligned table."""
-    return _align(
-        *{"datasets": _datasets, "backbones": _backbones, "methods": _methods, "chapters": _chapters}[what]()
-    )
+    """Return the registry `what`, a key of `TABLES`, as an aligned table."""
+    return _align(*TABLES[what]())
 
 
 def _datasets() -> tuple[Sequence[str], list[Sequence[str]]]:
@@ -67,6 +65,23 @@ def _chapters() -> tuple[Sequence[str], list[Sequence[str]]]:
         names = ", ".join(f.name for f in dataclasses.fields(chapter.parameters))
         rows.append((chapter.key, chapter.title, str(len(chapter.pages)), names))
     return ("name", "title", "pages", "parameters"), rows
+
+
+def _experiments() -> tuple[Sequence[str], list[Sequence[str]]]:
+    from noisylib.study.experiments import EXPERIMENTS, load_experiment
+
+    found = [load_experiment(name) for name in EXPERIMENTS]
+    rows = [(e.name, str(len(e.tasks())), ", ".join(e.tables), e.description) for e in found]
+    return ("name", "tasks", "tables", "what for"), rows
+
+
+TABLES = {
+    "datasets": _datasets,
+    "backbones": _backbones,
+    "methods": _methods,
+    "chapters": _chapters,
+    "experiments": _experiments,
+}
 
 
 def _align(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

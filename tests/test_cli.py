@@ -100,7 +100,7 @@ def test_interrupt_keeps_what_is_done(study, monkeypatch) -> None:
     assert "0 of 4 runs are kept; the same command goes on" in result.output
 
 
-@pytest.mark.parametrize("what", ["datasets", "backbones", "methods", "chapters"])
+@pytest.mark.parametrize("what", ["datasets", "backbones", "methods", "chapters", "experiments"])
 def test_list(what: str) -> None:
     result = call("list", what)
     assert result.exit_code == 0, result.output
@@ -109,6 +109,7 @@ def test_list(what: str) -> None:
         "backbones": "dinov2_vits14",
         "methods": "coteaching",
         "chapters": "quickstart",
+        "experiments": "small_loss",
     }
     assert expected[what] in result.output
     if what == "methods":
