@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisylib.errors import NoisylibError, require
+from noisylib.errors import NoisylibError
 
 
 def keep_mask(y: Tensor | np.ndarray, probabilities: Tensor | np.ndarray) -> Tensor:
@@ -29,8 +29,6 @@ def keep_mask(y: Tensor | np.ndarray, probabilities: Tensor | np.ndarray) -> Ten
     ------
     NoisylibError
         If shapes disagree, a label is not in 0..K-1, or a row of `probabilities` is no distribution.
-    MissingExtraError
-        If cleanlab is not installed.
 
     Source: Northcutt, Jiang and Chuang 2021, section 3; cleanlab, ``find_label_issues``.
     """
@@ -49,10 +47,11 @@ def _keep_run(labels: np.ndarray, P: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         # Its import of tqdm asks notebooks for widgets, which nobody needs here.
         warnings.filterwarnings("ignore", message="IProgress not found")
-        cleanlab = require("cleanlab.filter", "cleaning")
+        from cleanlab.filter import find_label_issues
+
         # A class of no or one sample cannot lose any, which is what is wanted here.
         warnings.filterwarnings("ignore", message="May not flag all label issues", category=UserWarning)
-        return ~cleanlab.find_label_issues(labels, P, filter_by="prune_by_noise_rate", n_jobs=1)
+        return ~find_label_issues(labels, P, filter_by="prune_by_noise_rate", n_jobs=1)
 
 
 def _check(y: Tensor, P: Tensor) -> None:

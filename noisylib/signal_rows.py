@@ -144,8 +144,6 @@ def detection_rows(signals: Signals) -> list[Row]:
     ------
     NoisylibError
         A run has no wrong or no right label, or an infinite loss, of which no mixture can be made.
-    MissingExtraError
-        cleanlab, which confident learning needs, is not installed.
     """
     scores = {detector.key: detector.scores(signals) for detector in present(signals)}
     sizes = {key: values.sum(1).astype(int) for key, values in scores.items() if DETECTORS[key].is_set}

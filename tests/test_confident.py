@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import torch
 
 from noisylib.confident import keep_mask
-from noisylib.errors import MissingExtraError, NoisylibError
+from noisylib.errors import NoisylibError
 
 F64 = torch.float64
 
@@ -138,11 +136,3 @@ def test_bad_input() -> None:
         keep_mask(torch.tensor([0, 1]), torch.tensor([[0.5, 0.5], [1.5, -0.5]]))
     with pytest.raises(NoisylibError, match="probabilities has 2 rows"):
         keep_mask(torch.tensor([0, 1]), torch.tensor([[0.5, 0.4], [np.nan, 0.5]]))
-
-
-def test_without_cleanlab_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if name.partition(".")[0] == "cleanlab"]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(MissingExtraError, match=r"pip install 'noisylib\[cleaning\]'"):
-        keep_mask(torch.tensor([0, 1]), binary(0.1, 0.9))
