@@ -45,28 +45,44 @@ def load_cifar(info: DatasetInfo, root: Path, *, download: bool = False) -> Imag
         split=np.repeat(np.array([0, 2], np.uint8), lengths),
         groups=None,
         open=ImageArray(np.concatenate([part.data for part in parts])),
-        human_labels=_human_labels(info, root, labels, lengths[0]),
+        human_labels=_find_human_labels(info, root, labels, lengths[0]),
         source=info.files[0],
     )
 
 
-def _human_labels(info: DatasetInfo, root: Path, labels: np.ndarray, n_train: int) -> dict[str, np.ndarray]:
+def _find_human_labels(
+    info: DatasetInfo, root: Path, labels: np.ndarray, n_train: int
+) -> dict[str, np.ndarray]:
     """Return name -> (N,) human labels, -1 on the test part; empty where there is no file."""
     file = f"CIFAR-{info.n_classes}_human.pt"
     path = next((path for path in (root / file, root / "cifarN" / file) if path.is_file()), None)
     if path is None:
         return {}
+    padding = np.full(len(labels) - n_train, -1, np.int64)
+    found = human_label_sets(info, path, labels[:n_train])
+    return {name: np.concatenate([given, padding]) for name, given in found.items()}
+
+
+def human_label_sets(info: DatasetInfo, path: Path, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return name -> (n,) int64 human labels of the training images from a CIFAR-N file.
+
+    Parameters
+    ----------
+    info : of CIFAR-10 or CIFAR-100.
+    labels : (n,) clean labels of the training images in their official order.
+
+    Raises
+    ------
+    NoisylibError
+        The file lacks a set, or its clean labels are not `labels`.
+    """
     stored = read_human_labels(path)
     absent = sorted({"clean_label", *CIFAR_N[info.name].values()} - set(stored))
     if absent:
         raise NoisylibError(f"{path} has no {absent[0]!r}; it holds {', '.join(sorted(stored))}.")
-    if not np.array_equal(stored["clean_label"], labels[:n_train]):
+    if not np.array_equal(stored["clean_label"], labels):
         raise NoisylibError(
             f"{path}: its clean labels are not the training labels of {info.title} in their order, so the "
             "human labels would go to the wrong images. Fetch both again."
         )
-    found = {}
-    for name, key in CIFAR_N[info.name].items():
-        found[name] = np.full(len(labels), -1, np.int64)
-        found[name][:n_train] = stored[key]
-    return found
+    return {name: stored[key] for name, key in CIFAR_N[info.name].items()}

@@ -10,23 +10,30 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from noisylib.errors import BankError, MissingDataError, check_name
-from noisylib.features.bank_rules import DTYPES, OPTIONAL, SPLITS, as_half, as_integers, check_bank
+from noisylib.features.bank_file import content_digest, format_of, read_arrays
+from noisylib.features.bank_rules import (
+    DTYPES,
+    HUMAN,
+    OPTIONAL,
+    SPLITS,
+    as_half,
+    as_integers,
+    check_bank,
+)
 from noisylib.files import write_aside
 
 Split = Literal["train", "val", "test"]
 
-# Views came with the second format, projections with the third; a bank with neither is still written in
-# the first, byte for byte.
-FORMATS = ("noisylib-bank-1", "noisylib-bank-2", "noisylib-bank-3")
 _FILE_NAME = re.compile(r"(?P<dataset>[^-]+)-(?P<backbone>[^-]+)\.safetensors")
 _REFETCH = "Delete it and take a fresh copy, or extract it again with 'noisylib features extract'."
 
@@ -72,12 +79,15 @@ class FeatureBank:
         order of ``indices("train")``; or None.
     projection : (1 + D, D0) float16, the mean of D0 original features and the D directions on which
         `noisylib.features.reduce` projected them; or None.
+    human_labels : name -> (N,) int64, labels that people gave to the training samples, -1 elsewhere; empty
+        for most sets.
 
     Raises
     ------
     BankError
         An array of wrong shape or dtype, NaN or infinite features, views or projection, a label or split
-        code out of range, or a class that has no sample in a train or test split that is not empty.
+        code out of range, a class that has no sample in a train or test split that is not empty, or human
+        labels that miss a training sample or cover another one.
     """
 
     features: np.ndarray
@@ -88,9 +98,14 @@ class FeatureBank:
     meta: BankMeta
     views: np.ndarray | None = None
     projection: np.ndarray | None = None
+    human_labels: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
+        # In the order of names, which the digest goes by.
+        object.__setattr__(
+            self, "human_labels", {name: self.human_labels[name] for name in sorted(self.human_labels)}
+        )
         check_bank(self)
 
     @classmethod
@@ -104,6 +119,7 @@ class FeatureBank:
         groups: np.ndarray | None = None,
         views: np.ndarray | None = None,
         projection: np.ndarray | None = None,
+        human_labels: Mapping[str, np.ndarray] | None = None,
     ) -> FeatureBank:
         """Return a bank from arrays of any float and integer dtype, cast to the bank's own.
 
@@ -121,6 +137,10 @@ class FeatureBank:
             meta=meta,
             views=None if views is None else as_half("views", views),
             projection=None if projection is None else as_half("projection", projection),
+            human_labels={
+                name: as_integers(HUMAN + name, labels, np.int64)
+                for name, labels in (human_labels or {}).items()
+            },
         )
 
     @property
@@ -141,7 +161,7 @@ class FeatureBank:
     @property
     def checksum(self) -> str:
         """SHA-256 (hex) of the arrays, class names, dataset and backbone; the notes do not count."""
-        return _content_digest(self.arrays(), self.class_names, self.meta)
+        return content_digest(self.arrays(), self.meta.dataset, self.meta.backbone, self.class_names)
 
     def indices(self, split: Split) -> np.ndarray:
         """Return the positions (n,) int64 of the samples of one split."""
@@ -156,11 +176,28 @@ class FeatureBank:
         """Return the views (V, N_train, D) float32 of ``part("train")``, a fresh array, or None."""
         return None if self.views is None else self.views.astype(np.float32)
 
+    def training_human_labels(self, name: str) -> np.ndarray:
+        """Return the labels (N_train,) int64 that people gave to ``part("train")``, a fresh array.
+
+        Raises
+        ------
+        BankError
+            The bank has no human labels of that name.
+        """
+        if name not in self.human_labels:
+            here = ", ".join(self.human_labels) or "none"
+            raise BankError(
+                f"bank {self.meta.dataset}-{self.meta.backbone} has no human labels {name!r}; it has {here}. "
+                "An extraction takes along the label file that lies beside the images: put it there, delete "
+                "the bank and extract it again, or add them by noisylib.features.human.with_human_labels."
+            )
+        return self.human_labels[name][self.indices("train")]
+
     def save(self, path: str | Path) -> None:
         """Write the bank to `path`, or leave `path` as it was if that fails."""
         meta = json.dumps(asdict(self.meta), sort_keys=True)
         header = {
-            "format": _format({*self.arrays()}),
+            "format": format_of(self.arrays()),
             "class_names": list(self.class_names),
             "meta": meta,
             "meta_checksum": hashlib.sha256(meta.encode()).hexdigest(),
@@ -187,12 +224,15 @@ class FeatureBank:
         if not path.is_file():
             raise MissingDataError(f"no feature bank at {path}.")
         try:
-            header, arrays = _read(path)
+            header, arrays = read_arrays(path)
             meta_text = header["meta"]
             meta = BankMeta(**json.loads(meta_text))
             names = tuple(header["class_names"])
             stored = (header["checksum"], header["meta_checksum"])
-            found = (_content_digest(arrays, names, meta), hashlib.sha256(meta_text.encode()).hexdigest())
+            found = (
+                content_digest(arrays, meta.dataset, meta.backbone, names),
+                hashlib.sha256(meta_text.encode()).hexdigest(),
+            )
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise BankError(f"{path} is not a readable feature bank ({error}). {_REFETCH}") from error
         if stored != found:
@@ -201,14 +241,22 @@ class FeatureBank:
                 f"it was altered or damaged. {_REFETCH}"
             )
         try:
-            return cls(groups=arrays.pop("groups", None), class_names=names, meta=meta, **arrays)
+            human = {name: arrays.pop(name) for name in list(arrays) if name.startswith(HUMAN)}
+            return cls(
+                groups=arrays.pop("groups", None),
+                class_names=names,
+                meta=meta,
+                human_labels={name.removeprefix(HUMAN): labels for name, labels in human.items()},
+                **arrays,
+            )
         except BankError as error:
             raise BankError(f"{path}: {error} {_REFETCH}") from error
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the bank's arrays by name, the optional ones only if there are any."""
         arrays = {name: getattr(self, name) for name in DTYPES}
-        return {name: array for name, array in arrays.items() if name not in OPTIONAL or array is not None}
+        arrays = {name: array for name, array in arrays.items() if name not in OPTIONAL or array is not None}
+        return arrays | {HUMAN + name: labels for name, labels in self.human_labels.items()}
 
 
 def bank_root(root: str | Path | None = None) -> Path:
@@ -289,32 +337,3 @@ def _table_bank(dataset: str) -> FeatureBank:
         notes=info.notes,
     )
     return FeatureBank.from_arrays(table.X, table.labels, table.split, info.classes, meta, table.groups)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with safe_open(path, framework="np") as file:
-        header = json.loads((file.metadata() or {})["noisylib"])
-        if header["format"] not in FORMATS:
-            known = ", ".join(map(repr, FORMATS))
-            raise ValueError(f"format {header['format']!r}, this version reads {known}")
-        names = set(file.keys())
-        if names - OPTIONAL != set(DTYPES) - OPTIONAL:
-            optional = ", ".join(sorted(OPTIONAL))
-            raise ValueError(f"arrays {sorted(names)}, expected {sorted(DTYPES)} ({optional} optional)")
-        if header["format"] != _format(names):
-            raise ValueError(f"format {header['format']!r} with arrays {sorted(names)}")
-        # In the order of DTYPES, which the digest goes by.
-        return header, {name: file.get_tensor(name) for name in DTYPES if name in names}
-
-
-def _format(names: set[str]) -> str:
-    return FORMATS[2 if "projection" in names else 1 if "views" in names else 0]
-
-
-def _content_digest(arrays: dict[str, np.ndarray], class_names: tuple[str, ...], meta: BankMeta) -> str:
-    shapes = {name: [str(array.dtype), *array.shape] for name, array in arrays.items()}
-    text = json.dumps([meta.dataset, meta.backbone, list(class_names), shapes])
-    digest = hashlib.sha256(text.encode())
-    for array in arrays.values():
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

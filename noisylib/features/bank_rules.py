@@ -22,6 +22,7 @@ DTYPES = {
     "projection": np.float16,
 }
 OPTIONAL = {"groups", "views", "projection"}
+HUMAN = "human_labels."  # what the names of arrays of human labels begin with
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
@@ -31,6 +32,8 @@ def check_bank(bank: FeatureBank) -> None:
     _check_shapes(bank)
     _check_values(bank)
     _check_coverage(bank)
+    for name, labels in bank.human_labels.items():
+        _check_human(name, labels, bank)
 
 
 def as_half(name: str, values: np.ndarray) -> np.ndarray:
@@ -66,6 +69,9 @@ def _check_names(bank: FeatureBank) -> None:
         value = getattr(bank.meta, argument)
         if not isinstance(value, str) or not _NAME.fullmatch(value):
             raise BankError(f"{argument}={value!r}: use letters, digits, '_' and '.' only, at least one.")
+    for name in bank.human_labels:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise BankError(f"human labels called {name!r}: use letters, digits, '_' and '.' only.")
     names = bank.class_names
     if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
         raise BankError(f"class_names={names!r}: every class needs its own, non-empty name.")
@@ -75,11 +81,10 @@ def _check_names(bank: FeatureBank) -> None:
 
 def _check_shapes(bank: FeatureBank) -> None:
     for name, array in bank.arrays().items():
-        if not isinstance(array, np.ndarray) or array.dtype != DTYPES[name]:
+        wanted = np.dtype(DTYPES.get(name, np.int64))  # human labels, under whatever name, are labels
+        if not isinstance(array, np.ndarray) or array.dtype != wanted:
             found = getattr(array, "dtype", type(array).__name__)
-            raise BankError(
-                f"{name} has dtype {found}; a bank holds {np.dtype(DTYPES[name])} (from_arrays casts)."
-            )
+            raise BankError(f"{name} has dtype {found}; a bank holds {wanted} (from_arrays casts).")
     if bank.features.ndim != 2 or 0 in bank.features.shape:
         raise BankError(f"features has shape {bank.features.shape}; it must be (N, D) with N, D >= 1.")
     for name, array in bank.arrays().items():
@@ -141,3 +146,18 @@ def _check_coverage(bank: FeatureBank) -> None:
                 f"class {', '.join(map(repr, absent))} has no sample in the {split} split. "
                 "Drop the class or make a stratified split."
             )
+
+
+def _check_human(name: str, labels: np.ndarray, bank: FeatureBank) -> None:
+    train = bank.split == SPLITS.index("train")
+    if (labels[~train] != -1).any():
+        row = int(np.flatnonzero(~train & (labels != -1))[0])
+        raise BankError(
+            f"{HUMAN}{name}[{row}]={labels[row]}: people's labels are of training samples; others have -1."
+        )
+    bad = np.flatnonzero(train & ((labels < 0) | (labels >= bank.n_classes)))
+    if bad.size:
+        raise BankError(
+            f"{HUMAN}{name}[{bad[0]}]={labels[bad[0]]}: every training sample needs a label from 0 to "
+            f"{bank.n_classes - 1}."
+        )

@@ -184,7 +184,7 @@ def _files(banks: Sequence[FeatureBank], sizes: Mapping[str, int]) -> str:
     ]
     head = ("file", "samples N", "width D", "from", "variance kept", "classes K", "MB", "content checksum")
     total = f"Together {sum(sizes[_file(bank)] for bank in banks) / 1e6:.1f} MB.\n"
-    views = [line for bank in banks for line in _views(bank)]
+    views = [line for bank in banks for line in (*_views(bank), *_human(bank))]
     reduced = [PROJECTION_TEXT] if any(bank.projection is not None for bank in banks) else []
     return "\n".join([f"## Files\n\n{_table(head, rows)}", *reduced, *views, total])
 
@@ -224,6 +224,19 @@ def _views(bank: FeatureBank) -> list[str]:
     return [
         f"{text}: random crops of {low} to {high} % of the area, {narrow} to {wide} times as wide as high, "
         f"resized to the input; {flip} % are mirrored left to right.\n"
+    ]
+
+
+def _human(bank: FeatureBank) -> list[str]:
+    if not bank.human_labels:
+        return []
+    y = bank.part("train")[1]
+    rates = [
+        f"{name} ({_percent((bank.training_human_labels(name) != y).mean())} % wrong)"
+        for name in bank.human_labels
+    ]
+    return [
+        f"`{_file(bank)}` also holds labels that people gave to the training images: {', '.join(rates)}.\n"
     ]
 
 

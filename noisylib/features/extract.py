@@ -253,8 +253,25 @@ def _bank(arrays: dict[str, np.ndarray], images: ImageSet, meta: BankMeta) -> Fe
     if views is not None:
         views = views[images.split == SPLITS.index("train")].swapaxes(0, 1)  # (V, N_train, D)
     return FeatureBank.from_arrays(
-        arrays["features"], images.labels, images.split, images.info.classes, meta, images.groups, views
+        arrays["features"],
+        images.labels,
+        images.split,
+        images.info.classes,
+        meta,
+        images.groups,
+        views,
+        human_labels=_human_labels(images),
     )
+
+
+def _human_labels(images: ImageSet) -> dict[str, np.ndarray]:
+    """Return the labels that people gave to every training image, unless they are the set's own labels."""
+    train = images.split == SPLITS.index("train")
+    return {
+        name: np.where(train, labels, -1)
+        for name, labels in images.human_labels.items()
+        if (labels[train] >= 0).all() and (labels != images.labels)[train].any()
+    }
 
 
 def _fingerprint(

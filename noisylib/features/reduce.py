@@ -73,6 +73,7 @@ def reduce_bank(bank: FeatureBank, n_components: int) -> FeatureBank:
         bank.groups,
         None if bank.views is None else np.stack([project(view, projection) for view in bank.views]),
         projection,
+        bank.human_labels,
     )
 
 

@@ -20,7 +20,7 @@ from noisylib.files import file_digest, write_aside
 from noisylib.study.banks import needed_banks
 from noisylib.study.config import RESULTS_VERSION, StudyConfig, load_config
 from noisylib.study.runner import collect
-from noisylib.study.store import ResultStore, plain
+from noisylib.study.store import ResultStore
 from noisylib.study.tables import (
     check_rows,
     provenance_path,
@@ -123,7 +123,7 @@ def _study_entry(study: StudyConfig, rows: pd.DataFrame, results: str | Path) ->
     sessions = ResultStore(study, results).sessions()
     return {
         "digest": study.digest,
-        "config": plain(study),
+        "config": study.plain(),
         "runs": len(rows),
         "core_seconds": round(float(rows["seconds"].sum()), 3),
         "wall_seconds": round(sum(session["seconds"] for session in sessions), 3),

@@ -68,8 +68,8 @@ def require_banks(config: StudyConfig, root: str | Path | None = None) -> None:
     if not missing:
         return
     needed = needed_banks(config)
-    conditions = len(config.datasets) * len(config.backbones) * len(config.noise_types)
-    conditions *= len(config.noise_rates) * len(config.heads)
+    conditions = sum(len(config.conditions(dataset)) for dataset in config.datasets)
+    conditions *= len(config.backbones) * len(config.heads)
     present = [f"{dataset}-{backbone}" for dataset, backbone in needed if (dataset, backbone) not in missing]
     lines = [
         f"study {config.name!r} has {conditions} conditions and {len(config.runs()):,} runs, and reads "
@@ -83,6 +83,7 @@ def require_banks(config: StudyConfig, root: str | Path | None = None) -> None:
             f"or all at once, with the official files of the sets in {folders}:",
             f"  noisylib features study configs/{config.name}.yaml --data DATA{banks}",
         ]
+    lines += _human_files(config, missing)
     lines.append(f"There now: {', '.join(present) or 'none'}.")
     raise MissingDataError("\n".join(lines))
 
@@ -119,7 +120,7 @@ def extract_banks(
     from noisylib.features.extract import extract_bank
 
     data, missing = Path(data).expanduser(), missing_banks(config, banks)
-    _check_sources(missing, data, download)
+    _check_sources(config, missing, data, download)
     paths = []
     for i, (dataset, backbone) in enumerate(missing, start=1):
         echo(f"bank {i} of {len(missing)}: {dataset} under {backbone}")
@@ -128,7 +129,7 @@ def extract_banks(
     return paths
 
 
-def _check_sources(missing: Iterable[Pair], data: Path, download: bool) -> None:
+def _check_sources(config: StudyConfig, missing: Iterable[Pair], data: Path, download: bool) -> None:
     """Raise MissingDataError with all that is absent, not only with the first."""
     from noisylib.data import load_images
     from noisylib.features.weights import find_weights
@@ -139,7 +140,12 @@ def _check_sources(missing: Iterable[Pair], data: Path, download: bool) -> None:
     for dataset in dict.fromkeys(dataset for dataset, _ in made):
         fetch = download and dataset_info(dataset).kind in _DOWNLOADS
         try:
-            load_images(dataset, _folder(data, dataset), download=fetch)
+            images = load_images(dataset, _folder(data, dataset), download=fetch)
+            if absent := [name for name in config.label_sets(dataset) if name not in images.human_labels]:
+                problems.append(
+                    f"{dataset} has no human labels {', '.join(absent)}: put {_human_file(dataset)} from "
+                    f"https://noisylabels.com into {_folder(data, dataset)}."
+                )
         except NoisylibError as error:
             problems.append(str(error))
     for backbone in dict.fromkeys(backbone for _, backbone in made):
@@ -149,6 +155,19 @@ def _check_sources(missing: Iterable[Pair], data: Path, download: bool) -> None:
             problems.append(f"{error} (--weights: of 'noisylib features extract', one bank at a time.)")
     if problems:
         raise MissingDataError("\n".join(["nothing was extracted, because things are missing:", *problems]))
+
+
+def _human_files(config: StudyConfig, missing: Iterable[Pair]) -> list[str]:
+    """Return a line on the label files that the banks of a study with human labels take along."""
+    sets = [dataset for dataset in dict.fromkeys(name for name, _ in missing) if config.label_sets(dataset)]
+    files = [f"DATA/{dataset}/{_human_file(dataset)}" for dataset in sets if dataset in DATASETS]
+    if not files:
+        return []
+    return [f"The labels that people gave are taken along from {', '.join(files)} (https://noisylabels.com)."]
+
+
+def _human_file(dataset: str) -> str:
+    return DATASETS[dataset].files[-1].split()[0]
 
 
 def _can_be_made(pair: Pair) -> bool:

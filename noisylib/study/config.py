@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,14 +12,16 @@ from typing import Any
 import yaml
 
 from noisylib.data.catalog import DATASETS
+from noisylib.data.human import CIFAR_N
 from noisylib.errors import ConfigError, NoisylibError, check_name
 from noisylib.features.bank import FeatureBank, load_bank
 from noisylib.heads import HEAD_KINDS
-from noisylib.methods import METHODS, Method, make_method
 from noisylib.noise import NOISE_TYPES, check_rate
 from noisylib.recipe import Recipe
 from noisylib.study.banks import needed_banks, require_banks
+from noisylib.study.method_spec import MethodSpec, file_name
 
+_GRID = ("datasets", "backbones", "noise_types", "noise_rates", "methods", "seeds")
 NO_HEAD = "none"  # in the rows of methods that train none
 
 # Raised when training semantics change, so that rows of older code are not taken for new ones.
@@ -28,41 +29,12 @@ RESULTS_VERSION = 2
 
 
 @dataclass(frozen=True)
-class MethodSpec:
-    """A method of a study: registry name, changed hyper-parameters, and the label rows carry."""
-
-    name: str
-    options: tuple[tuple[str, float], ...] = ()
-    label: str = ""
-
-    @property
-    def rule(self) -> Method:
-        """The method itself."""
-        return make_method(self.name, dict(self.options))
-
-    @classmethod
-    def parse(cls, entry: str | Mapping[str, Any]) -> MethodSpec:
-        """Read ``ce`` or ``{name: elr, lam: 1.0, label: elr-weak}``; the label defaults to the name."""
-        if isinstance(entry, str):
-            entry = {"name": entry}
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
-            raise ConfigError(
-                f"methods entry {entry!r}: write a name, or {{name: elr, lam: 1.0, label: ...}}."
-            )
-        options = {key: value for key, value in entry.items() if key not in ("name", "label")}
-        make_method(entry["name"], options)  # an unknown name, option or value ends here
-        label = _file_name("label", entry.get("label", entry["name"]))
-        if options and label in METHODS:
-            raise ConfigError(
-                f"methods entry {dict(entry)!r} changes hyper-parameters: give it a label of its own, "
-                f"such as label: {entry['name']}-variant, or its rows look like the default's."
-            )
-        return cls(entry["name"], tuple(sorted(options.items())), label)
-
-
-@dataclass(frozen=True)
 class RunSpec:
-    """One training run, described completely except for the features themselves."""
+    """One training run, described completely except for the features themselves.
+
+    Human labels are noise of the type "human": `class_map` names their set, and `noise_rate` is 0, for nobody
+    asked for a rate. Rows have the one that was counted.
+    """
 
     dataset: str
     backbone: str
@@ -89,9 +61,10 @@ class RunSpec:
             content["reference_bank"] = reference_checksum
         else:
             del content["reference_backbone"]
-        # A label is a name for a row, not a cause of its value; the map matters to asymmetric noise only.
+        # A label is a name for a row, not a cause of its value; the map matters to asymmetric noise, and says
+        # which labels they are if people gave them.
         content["method"] = [self.method.name, self.method.options]
-        if self.noise_type != "asymmetric":
+        if self.noise_type not in ("asymmetric", "human"):
             del content["class_map"]
         return _digest(content)
 
@@ -100,11 +73,14 @@ class RunSpec:
 class StudyConfig:
     """A grid: every dataset x backbone x noise type x rate x method x head x seed is one run.
 
+    Human labels have no rate to sweep: with noise type "human", each set of them is one condition.
+
     Attributes
     ----------
     name : names the results folder.
     datasets, backbones : feature banks.
-    noise_types, noise_rates : conditions; rates are fractions.
+    noise_types, noise_rates : conditions; rates are fractions. No rates if "human" is the only type.
+    human_labels : for "human": names of sets of labels; a data set has the conditions of those it has.
     methods : registry names or mappings with changed hyper-parameters and a label.
     heads : kinds of head.
     seeds : each sets the noise draw, the start of the heads and the batch order.
@@ -126,13 +102,22 @@ class StudyConfig:
     reference_backbone: str = ""
     recipe: Recipe = field(default_factory=Recipe)
     description: str = ""
+    human_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("datasets", "backbones", "noise_types", "noise_rates", "methods", "seeds", "heads"):
+        unused = {
+            name for name, used in (("noise_rates", self.swept), ("human_labels", self.human)) if not used
+        }
+        for name in (*_GRID, "heads", "human_labels"):
             values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
+            if name in unused and values:
+                raise ConfigError(
+                    f"{name}={list(values)}, but noise_types={list(self.noise_types)} has no use for it: "
+                    "human labels have no rate to sweep, and other noise has no human labels."
+                )
+            if name not in unused and (not values or len(set(values)) != len(values)):
                 raise ConfigError(f"{name}={list(values)}: give at least one value, and none twice.")
-        _file_name("name", self.name)
+        file_name("name", self.name)
         rules = [(m.name, m.options) for m in self.methods]
         if len(set(rules)) != len(rules):
             raise ConfigError(f"methods={rules}: two entries are the same rule under two labels; keep one.")
@@ -145,27 +130,62 @@ class StudyConfig:
                 method.rule.head_kinds(head)  # some methods refuse some heads
         for noise_type in self.noise_types:
             check_name("noise_types", noise_type, NOISE_TYPES)
-            if noise_type == "human":
-                raise ConfigError(
-                    "noise_types: human labels have no rate to sweep; use noisylib.noise.inject."
-                )
             if noise_type == "instance" and not self.reference_backbone:
                 raise ConfigError(
                     "noise_types has instance, but reference_backbone is empty: name the backbone whose "
                     "features make the noise, one that is not evaluated."
                 )
+        known = {name for dataset in self.datasets for name in CIFAR_N.get(dataset, ())}
+        if known and all(dataset in DATASETS for dataset in self.datasets):
+            for name in self.human_labels:
+                check_name(f"human_labels (of {', '.join(self.datasets)})", name, known)
         for dataset in self.datasets:
             if dataset in DATASETS:
                 self.check_dataset(dataset, DATASETS[dataset].classes)
+
+    @property
+    def human(self) -> bool:
+        """Whether labels that people gave are among the conditions."""
+        return "human" in self.noise_types
+
+    @property
+    def swept(self) -> bool:
+        """Whether any noise is made, and so has rates."""
+        return any(noise_type != "human" for noise_type in self.noise_types)
+
+    def label_sets(self, dataset: str) -> tuple[str, ...]:
+        """Return the sets of human labels that are conditions of a data set.
+
+        A set outside the catalogue, a user's own bank, is taken to have all of them.
+        """
+        has = CIFAR_N.get(dataset, () if dataset in DATASETS else self.human_labels)
+        return tuple(name for name in self.human_labels if name in has) if self.human else ()
+
+    def conditions(self, dataset: str) -> list[tuple[str, float, str]]:
+        """Return (noise type, noise rate, class map) of every condition of a data set, in order."""
+        return [
+            condition
+            for noise_type in self.noise_types
+            for condition in (
+                [("human", 0.0, name) for name in self.label_sets(dataset)]
+                if noise_type == "human"
+                else [(noise_type, rate, self.class_map) for rate in self.noise_rates]
+            )
+        ]
 
     def check_dataset(self, dataset: str, class_names: Sequence[str]) -> None:
         """Check rates and class map against the classes of a data set.
 
         Names outside the catalogue are the user's own banks; they are looked up when the banks are.
         """
-        for noise_type in self.noise_types:
-            for rate in self.noise_rates:
-                check_rate(noise_type, rate, len(class_names))
+        for noise_type, rate, _ in self.conditions(dataset):
+            check_rate(noise_type, rate, len(class_names))
+        if self.human and not self.label_sets(dataset):
+            has = ", ".join(f"{name} ({', '.join(sets)})" for name, sets in CIFAR_N.items())
+            raise ConfigError(
+                f"noise_types has human, but dataset {dataset!r} has none of human_labels="
+                f"{list(self.human_labels)}. Sets with human labels: {has}."
+            )
         if "asymmetric" in self.noise_types:
             if dataset not in DATASETS:
                 raise ConfigError(
@@ -189,20 +209,29 @@ class StudyConfig:
         for dataset, backbone in needed_banks(self):
             bank = banks[dataset, backbone] = load_bank(dataset, backbone, root)
             self.check_dataset(dataset, bank.class_names)
+            for name in self.label_sets(dataset):
+                bank.training_human_labels(name)  # or an error that says how to add them
         return banks
 
     @property
     def digest(self) -> str:
         """16 hex digits over everything but the description."""
-        content = asdict(self)
+        content = self.plain()
         del content["description"]
         return _digest(content)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the study as plain JSON values."""
+        content = json.loads(json.dumps(asdict(self)))
+        if not self.human:  # what such studies were before there were any with human labels
+            del content["human_labels"]
+        return content
 
     def runs(self) -> list[RunSpec]:
         """Return every run of the grid, in a fixed order."""
         return [
             RunSpec(
-                dataset, backbone, noise_type, rate, self.class_map, method, head, seed, seed, self.recipe,
+                dataset, backbone, noise_type, rate, class_map, method, head, seed, seed, self.recipe,
                 self.reference_backbone if noise_type == "instance" else "",
             )
             for dataset in self.datasets
@@ -210,8 +239,7 @@ class StudyConfig:
             for method in self.methods
             for head in (self.heads if method.rule.n_nets else (NO_HEAD,))
             for seed in self.seeds
-            for noise_type in self.noise_types
-            for rate in self.noise_rates
+            for noise_type, rate, class_map in self.conditions(dataset)
         ]  # fmt: skip
 
 
@@ -245,11 +273,11 @@ def parse_config(content: object) -> StudyConfig:
     allowed = [f.name for f in fields(StudyConfig)]
     for key in content:
         check_name("key", key, allowed)
-    missing = [f for f in ("name", "datasets", "backbones", "noise_types", "noise_rates", "methods", "seeds")
-               if f not in content]  # fmt: skip
+    optional = {"noise_rates"} if content.get("noise_types") == ["human"] else set()
+    missing = [name for name in ("name", *_GRID) if name not in content and name not in optional]
     if missing:
         raise ConfigError(f"the study lacks {', '.join(missing)}.")
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict.fromkeys(optional, ())
     for key, value in content.items():
         if key in _LISTS:
             values[key] = tuple(_element(key, item) for item in _as_list(key, value))
@@ -267,6 +295,7 @@ _LISTS: dict[str, type] = {
     "noise_rates": float,
     "seeds": int,
     "heads": str,
+    "human_labels": str,
     "methods": object,
 }
 
@@ -279,14 +308,6 @@ def _as_list(key: str, value: object) -> list[object]:
 
 def _element(key: str, item: object) -> Any:
     return MethodSpec.parse(item) if key == "methods" else _typed(key, item, _LISTS[key])  # type: ignore[arg-type]
-
-
-def _file_name(key: str, value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
-        raise ConfigError(
-            f"{key}={value!r}: it becomes part of a file name, so use letters, digits, '_', '.', '-'."
-        )
-    return value
 
 
 def _typed(key: str, value: object, kind: type) -> Any:

@@ -20,12 +20,19 @@ def cached_bank(dataset: str, backbone: str, banks: str | None) -> FeatureBank:
 
 
 def run_noise(run: RunSpec, bank: FeatureBank, reference: np.ndarray | None = None) -> NoisyLabels:
-    """Return the noisy training labels of a run; they depend on dataset, noise and seed_noise only."""
-    class_map = None
+    """Return the noisy training labels of a run; they depend on dataset, noise and seed_noise only.
+
+    Human labels are the same for every seed; the rate they go by is the one that is counted.
+    """
+    y, class_map = bank.part("train")[1], None
+    if run.noise_type == "human":
+        y_human = bank.training_human_labels(run.class_map)
+        rate = float((y_human != y).mean())
+        return inject(y, "human", rate, n_classes=bank.n_classes, seed=run.seed_noise, y_human=y_human)
     if run.noise_type == "asymmetric":
         class_map = dataset_info(run.dataset).map_indices(run.class_map, bank.class_names)
     return inject(
-        bank.labels[bank.indices("train")],
+        y,
         run.noise_type,
         run.noise_rate,
         n_classes=bank.n_classes,

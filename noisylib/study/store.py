@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,7 @@ class ResultStore:
             The folder, or a collected table, was made by another configuration and `extend` is False.
         """
         record = self.folder / "study.json"
-        mine = {"digest": self.config.digest, "config": plain(self.config)}
+        mine = {"digest": self.config.digest, "config": self.config.plain()}
         records = self._described()
         if record.is_file():
             folder = json.loads(record.read_text(encoding="utf-8"))
@@ -120,8 +119,8 @@ class ResultStore:
         return ", and ".join(reasons) or "a bank, the configuration or the way of training has changed"
 
     def _changes(self, theirs: dict[str, Any]) -> list[str]:
-        mine = plain(self.config)
-        return [k for k, v in mine.items() if theirs["config"].get(k) != v and k != "description"]
+        mine, theirs = self.config.plain(), theirs["config"]
+        return [k for k in {**mine, **theirs} if theirs.get(k) != mine.get(k) and k != "description"]
 
     def _described(self) -> dict[Path, dict[str, Any]]:
         """Return what provenance says of this study, by table."""
@@ -235,8 +234,3 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file aside and rename it."""
     with write_aside(path) as aside:
         aside.write_text(text + "\n", encoding="utf-8")
-
-
-def plain(config: StudyConfig) -> dict[str, Any]:
-    """Return a configuration as plain JSON values."""
-    return json.loads(json.dumps(asdict(config)))

@@ -40,7 +40,7 @@ def test_methods_without_a_head_run_once_for_all_heads() -> None:
 
 def test_shipped_studies(root) -> None:
     assert len(load_config(root / "configs" / "smoke.yaml").runs()) == 2 * 2 * 2 * 8 * 2
-    assert len(load_config(root / "configs" / "embedded.yaml").runs()) == 5 * 2 * 5 * 8 * 3
+    assert len(load_config(root / "configs" / "embedded.yaml").runs()) == 5 * 2 * 3 * 8 * 3
 
 
 @pytest.mark.parametrize(
