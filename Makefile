@@ -3,7 +3,7 @@ PYTHON ?= python3
 JOBS ?= 0
 CONFIG ?= configs/embedded.yaml
 ARMS := $(sort $(wildcard configs/arms/*.yaml))
-EXPERIMENTS := small_loss collapse
+EXPERIMENTS := small_loss collapse conditions advice label_errors
 # The heads are small: threads that wait for each other cost more than they bring, so processes are used instead.
 export OMP_NUM_THREADS ?= 1
 

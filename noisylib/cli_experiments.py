@@ -11,7 +11,7 @@ from noisylib.progress import Progress, duration
 
 
 def experiment(
-    name: Annotated[str, typer.Argument(help="small_loss or collapse.")],
+    name: Annotated[str, typer.Argument(help="One of 'noisylib list experiments'.")],
     jobs: Annotated[int, typer.Option(help="Worker processes; 0 takes one per core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
     collect: Annotated[

@@ -22,7 +22,14 @@ from noisylib.study.experiment_store import ExperimentStore
 from noisylib.study.experiment_tables import Schema
 
 # Where each experiment is written; a module has one named EXPERIMENT and is imported when it is asked for.
-EXPERIMENTS = {"small_loss": "noisylib.study.small_loss", "collapse": "noisylib.study.collapse"}
+EXPERIMENTS = {
+    "small_loss": "noisylib.study.small_loss",
+    "collapse": "noisylib.study.collapse",
+    "conditions": "noisylib.study.conditions",
+    "advice": "noisylib.study.advice",
+    "label_errors": "noisylib.study.label_errors",
+    "human": "noisylib.study.human",
+}
 
 Rows = dict[str, list[dict[str, Any]]]  # table -> rows
 
