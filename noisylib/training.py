@@ -36,6 +36,7 @@ def train_bank(
     noise_types: Sequence[str] | None = None,
     transitions: np.ndarray | None = None,
     views: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
     recipe: Recipe | None = None,
     trace: bool = False,
     device: str = "auto",
@@ -61,6 +62,9 @@ def train_bank(
         that are told it, and may be left out for the others.
     views : (V, N, D) features of V augmented versions of each training sample, for methods that need
         views; without them such a method drops features at random.
+    sample_weight : (R, N) or (N,), at least 0: each sample's part of the loss is multiplied by its weight,
+        divided by the mean weight of its run. Batches, the z-score and whatever a method remembers or
+        estimates stay as they are. For methods whose loss is a mean over samples.
     recipe : optimisation settings; the default is the package's.
     trace : also record per-sample losses, predictions and selections, and evaluate every epoch.
     device : "auto", "cpu", "cuda" or "cuda:N".
@@ -71,13 +75,14 @@ def train_bank(
     ------
     NoisylibError
         For features with NaN, labels out of range or of the wrong length, K = 1, a class absent from
-        the test split, a fact the method must be told and is not, or an unknown head, device, method
-        or option.
+        the test split, a fact the method must be told and is not, weights that the method cannot take,
+        or an unknown head, device, method or option.
     """
     recipe, method = recipe or Recipe(), make_method(method)
     inputs = check_bank_inputs(
         X, y_noisy, X_test, y_test, n_classes, method,
         seeds=seeds, noise_rates=noise_rates, noise_types=noise_types, transitions=transitions, views=views,
+        sample_weight=sample_weight,
     )  # fmt: skip
     started = time.perf_counter()
     bank = BankInTraining(inputs, method, head, recipe, pick_device(device), dtype)
@@ -114,6 +119,8 @@ class BankInTraining:
             inputs.X, inputs.X_test, inputs.views, recipe=recipe, device=device, dtype=dtype
         )
         self.y = self._spread(inputs.y_noisy)  # (S, H, N)
+        weights = self._spread(inputs.sample_weight)
+        self.sample_weight = None if weights is None else weights.to(dtype)
         self.context = BankContext(
             runs=tuple(self.y.shape[:2]),
             seeds=tuple(self.layout.seeds),
@@ -141,7 +148,9 @@ class BankInTraining:
             device=self.device,
             dtype=self.dtype,
         )
-        self._prepared, self.X_test = self.prepare(self.X), self.prepare(self.X_test)
+        self._prepared = self.prepare(self.X)
+        if self.X_test is not None:
+            self.X_test = self.prepare(self.X_test)
         self.optimiser = torch.optim.Adam(
             self.networks.parameters,
             lr=self.recipe.learning_rate,
@@ -195,6 +204,13 @@ class BankInTraining:
     def labels(self, batch: Batch) -> Tensor:
         """Return the observed labels (S, H, B) of the batch."""
         return self.y.gather(2, batch.index.unsqueeze(1).expand_as(batch.flat_index))
+
+    def weigh(self, gradient: Tensor, batch: Batch) -> Tensor:
+        """Return d loss / d logits (nets, S, H, B, K), each part times its sample's weight, in place."""
+        if self.sample_weight is None:
+            return gradient
+        where = batch.index.unsqueeze(1).expand_as(batch.flat_index)
+        return gradient.mul_(self.sample_weight.gather(2, where).unsqueeze(-1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (nets, S, H, B, K) in a buffer that the next call overwrites."""
@@ -256,7 +272,13 @@ def as_heads_see(
     # A copy, because torch warns of arrays that are read-only, such as memory maps.
     tensors = [None if a is None else torch.as_tensor(np.array(a, dtype=np.float64)) for a in (X, *others)]
     if recipe.standardise:
-        mean, std = tensors[0].mean(0), tensors[0].std(0, correction=0)
-        std[std == 0] = 1  # a constant feature carries nothing: leave it at zero
+        mean, std = moments(tensors[0])
         tensors = [None if t is None else (t - mean) / std for t in tensors]
     return tuple(None if t is None else t.to(device, dtype) for t in tensors)
+
+
+def moments(X: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (D,) of features (N, D); the deviation of a constant feature counts as 1."""
+    mean, std = X.mean(0), X.std(0, correction=0)
+    std[std == 0] = 1  # a constant feature carries nothing: leave it at zero
+    return mean, std

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from noisylib.errors import NoisylibError, check_name
-from noisylib.methods import TOLD, Method
+from noisylib.methods import METHODS, TOLD, Method
 from noisylib.noise import NOISE_TYPES, check_labels
 
 
@@ -34,14 +34,15 @@ class BankInputs:
 
     Attributes
     ----------
-    X, X_test : (N, D) and (N_test, D).
+    X, X_test : (N, D) and (N_test, D); X_test is None where nothing is scored.
     y_noisy, seeds : (R, N) int64 and (R,).
     noise_rates, asymmetric, transitions : (R,) float64, (R,) bool and (R, K, K) float64, or None.
     views : (V, N, D) or None.
+    sample_weight : (R, N) float64 of mean 1 in each run, or None.
     """
 
     X: np.ndarray
-    X_test: np.ndarray
+    X_test: np.ndarray | None
     y_noisy: np.ndarray
     n_classes: int
     seeds: list[int]
@@ -49,13 +50,14 @@ class BankInputs:
     asymmetric: np.ndarray | None
     transitions: np.ndarray | None
     views: np.ndarray | None
+    sample_weight: np.ndarray | None
 
 
 def check_bank_inputs(
     X: np.ndarray,
     y_noisy: np.ndarray,
-    X_test: np.ndarray,
-    y_test: np.ndarray,
+    X_test: np.ndarray | None,
+    y_test: np.ndarray | None,
     n_classes: int,
     method: Method,
     *,
@@ -64,19 +66,18 @@ def check_bank_inputs(
     noise_types: Sequence[str] | None = None,
     transitions: np.ndarray | None = None,
     views: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> BankInputs:
     """Return the inputs of `train_bank` after checking that all fits together.
+
+    Without X_test, `y_test` is not looked at: nothing will be scored.
 
     Raises
     ------
     NoisylibError
         Naming the argument, its value and what is needed.
     """
-    X, X_test = check_features(X, "X"), check_features(X_test, "X_test")
-    if X.shape[1] != X_test.shape[1]:
-        raise NoisylibError(
-            f"X has {X.shape[1]} features and X_test {X_test.shape[1]}: use one backbone for both."
-        )
+    X = check_features(X, "X")
     if not isinstance(n_classes, int | np.integer) or n_classes < 2:
         raise NoisylibError(f"n_classes={n_classes!r}: a classifier needs at least 2 classes.")
     y_noisy = np.atleast_2d(np.asarray(y_noisy))
@@ -85,7 +86,8 @@ def check_bank_inputs(
     for run, labels in enumerate(y_noisy):
         check_labels(labels, n_classes, f"y_noisy[{run}]")
     _check_length("y_noisy", y_noisy.shape[1], "X", len(X))
-    _check_test_labels(y_test, n_classes, len(X_test))
+    if X_test is not None:
+        X_test = _check_test(X_test, y_test, X.shape[1], n_classes)
     method.check_labels(y_noisy, n_classes)
     runs = len(y_noisy)
     seeds = [0] * runs if seeds is None else _whole_numbers(seeds)
@@ -103,25 +105,33 @@ def check_bank_inputs(
         y_noisy.astype(np.int64),
         n_classes,
         seeds,
-        _rates(noise_rates, runs) if "noise_rate" in method.told else None,
+        check_rates(noise_rates, runs) if "noise_rate" in method.told else None,
         _asymmetric(noise_types, runs) if "noise_type" in method.told else None,
-        _transitions(transitions, runs, n_classes) if "transition" in method.told else None,
+        check_transitions(transitions, runs, n_classes) if "transition" in method.told else None,
         _views(views, X, method) if method.n_views and views is not None else None,
+        None if sample_weight is None else _checked_weights(sample_weight, y_noisy.shape, method),
     )
 
 
-def _check_test_labels(y_test: np.ndarray, n_classes: int, samples: int) -> None:
+def _check_test(X_test: np.ndarray, y_test: np.ndarray, n_features: int, n_classes: int) -> np.ndarray:
+    X_test = check_features(X_test, "X_test")
+    if n_features != X_test.shape[1]:
+        raise NoisylibError(
+            f"X has {n_features} features and X_test {X_test.shape[1]}: use one backbone for both."
+        )
     y_test = check_labels(y_test, n_classes, "y_test")
-    _check_length("y_test", len(y_test), "X_test", samples)
+    _check_length("y_test", len(y_test), "X_test", len(X_test))
     absent = sorted(set(range(n_classes)) - set(y_test.tolist()))
     if absent:
         raise NoisylibError(
             f"y_test has no sample of class {absent}: its recall, and so balanced accuracy, is undefined. "
             "Split the data so that each class is in the test part, or merge classes."
         )
+    return X_test
 
 
-def _rates(noise_rates: Sequence[float], runs: int) -> np.ndarray:
+def check_rates(noise_rates: Sequence[float], runs: int) -> np.ndarray:
+    """Return rates (R,) float64 in [0, 1), or raise."""
     rates = np.atleast_1d(_numbers(noise_rates, "noise_rates"))
     _check_length("noise_rates", len(rates), "y_noisy", runs)
     if not ((rates >= 0) & (rates < 1)).all():
@@ -138,7 +148,8 @@ def _asymmetric(noise_types: Sequence[str], runs: int) -> np.ndarray:
     return np.array([name in ("asymmetric", "pairflip") for name in types])
 
 
-def _transitions(transitions: np.ndarray, runs: int, n_classes: int) -> np.ndarray:
+def check_transitions(transitions: np.ndarray, runs: int, n_classes: int) -> np.ndarray:
+    """Return matrices (R, K, K) float64 whose rows sum to 1, or raise."""
     T = _numbers(transitions, "transitions")
     T = T[None] if T.ndim == 2 else T
     if T.shape != (runs, n_classes, n_classes):
@@ -174,6 +185,28 @@ def _views(views: np.ndarray, X: np.ndarray, method: Method) -> np.ndarray:
     if not np.isfinite(views).all():
         raise NoisylibError("views has NaN or infinite values: extract them again.")
     return views
+
+
+def _checked_weights(weights: np.ndarray, shape: tuple[int, int], method: Method) -> np.ndarray:
+    """Return weights (R, N) scaled to a mean of 1 in each run."""
+    if not method.mean_of_samples:
+        able = ", ".join(name for name, cls in METHODS.items() if cls.mean_of_samples)
+        raise NoisylibError(
+            f"sample_weight does not fit method {method.name!r}: its step is more than a mean over single "
+            f"samples, so nothing says what a weight should do. Leave the weights out, or use one of: {able}."
+        )
+    weights = np.atleast_2d(_numbers(weights, "sample_weight"))
+    if weights.shape != shape:
+        raise NoisylibError(
+            f"sample_weight has shape {weights.shape}: {shape} is needed, one number for each label."
+        )
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise NoisylibError("sample_weight holds negative, NaN or infinite values: 0 or more is needed.")
+    largest = weights.max(1, keepdims=True)
+    if not (largest > 0).all():
+        raise NoisylibError("sample_weight is 0 throughout: some samples must count.")
+    weights = weights / largest  # so that no sum overflows
+    return weights / weights.mean(1, keepdims=True)
 
 
 def _whole_numbers(seeds: Sequence[int]) -> list[int]:

@@ -40,6 +40,8 @@ class Method:
     keeps_state : whether it remembers something about each sample.
     n_views : augmented versions of each sample that a step needs.
     own_batches : whether a run's batches depend on its labels, so that runs share none.
+    mean_of_samples : whether each network's loss is a mean over the batch of terms of one sample each, so
+        that samples can be weighted; such a method keeps the `step` of this class.
     step_cost : time of a step per network, relative to cross entropy, as benchmarks/ measure it.
     """
 
@@ -51,6 +53,7 @@ class Method:
     keeps_state: ClassVar[bool] = False
     n_views: ClassVar[int] = 0
     own_batches: ClassVar[bool] = False
+    mean_of_samples: ClassVar[bool] = False
     step_cost: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
@@ -99,7 +102,8 @@ class Method:
         """Train all networks on one batch."""
         x = training.rows(batch.index)
         logits = training.forward(x)
-        training.backward(x, self.gradient(logits, training.labels(batch), batch))
+        gradient = self.gradient(logits, training.labels(batch), batch)
+        training.backward(x, training.weigh(gradient, batch))
         training.step()
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:

@@ -22,6 +22,7 @@ class CrossEntropy(Method):
     name: ClassVar[str] = "ce"
     title: ClassVar[str] = "Cross entropy"
     citation: ClassVar[str] = "yu2024cufit"
+    mean_of_samples: ClassVar[bool] = True
     ranked: ClassVar[bool] = True
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:

@@ -30,6 +30,7 @@ class OracleForwardCorrection(Method):
     name: ClassVar[str] = "forward_oracle"
     title: ClassVar[str] = "Forward correction, true T"
     citation: ClassVar[str] = "patrini2017making"
+    mean_of_samples: ClassVar[bool] = True
     told: ClassVar[tuple[str, ...]] = ("transition",)
 
     def start(self, training: Training) -> State:
@@ -96,6 +97,7 @@ class BackwardCorrection(Method):
     name: ClassVar[str] = "backward"
     title: ClassVar[str] = "Backward correction, true T"
     citation: ClassVar[str] = "natarajan2013learning"
+    mean_of_samples: ClassVar[bool] = True
     told: ClassVar[tuple[str, ...]] = ("transition",)
 
     def start(self, training: Training) -> State:

@@ -31,6 +31,7 @@ class CUFITHead(Method):
     name: ClassVar[str] = "cufit"
     title: ClassVar[str] = "CUFIT-head"
     citation: ClassVar[str] = "yu2024cufit"
+    mean_of_samples: ClassVar[bool] = True
     ranked: ClassVar[bool] = True
 
     def head_kinds(self, head: str) -> tuple[tuple[str, int], ...]:

@@ -29,6 +29,7 @@ class EarlyLearningRegularisation(Method):
     name: ClassVar[str] = "elr"
     title: ClassVar[str] = "ELR"
     citation: ClassVar[str] = "liu2020elr"
+    mean_of_samples: ClassVar[bool] = True
     ranked: ClassVar[bool] = True
     keeps_state: ClassVar[bool] = True
     lam: float = hyper(

@@ -23,6 +23,7 @@ class GeneralisedCrossEntropy(Method):
     name: ClassVar[str] = "gce"
     title: ClassVar[str] = "Generalised cross entropy"
     citation: ClassVar[str] = "zhang2018generalized"
+    mean_of_samples: ClassVar[bool] = True
     ranked: ClassVar[bool] = True
     q: float = hyper(0.7, "exponent q in (0, 1]", "Zhang and Sabuncu 2018, experiments", low=1e-6, high=1)
 

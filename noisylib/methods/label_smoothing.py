@@ -22,6 +22,7 @@ class LabelSmoothing(Method):
     name: ClassVar[str] = "ls"
     title: ClassVar[str] = "Label smoothing"
     citation: ClassVar[str] = "mueller2019label"
+    mean_of_samples: ClassVar[bool] = True
     ranked: ClassVar[bool] = True
     smoothing: float = hyper(
         0.1, "share a of the uniform distribution", "usual value, Mueller et al. 2019", low=0, high=1

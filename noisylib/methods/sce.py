@@ -26,6 +26,7 @@ class SymmetricCrossEntropy(Method):
     name: ClassVar[str] = "sce"
     title: ClassVar[str] = "Symmetric cross entropy"
     citation: ClassVar[str] = "wang2019sce"
+    mean_of_samples: ClassVar[bool] = True
     alpha: float = hyper(0.1, "weight of cross entropy", _SOURCE, low=0, high=100)
     beta: float = hyper(1.0, "weight of reverse cross entropy", _SOURCE, low=0, high=100)
     log_zero: float = hyper(-4.0, "stand-in A for log 0", _SOURCE, low=-100, high=-1e-6)

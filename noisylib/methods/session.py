@@ -112,6 +112,9 @@ class Training(Protocol):
     def labels(self, batch: Batch) -> Tensor:
         """Return the observed labels (S, H, B) of the batch."""
 
+    def weigh(self, gradient: Tensor, batch: Batch) -> Tensor:
+        """Return d loss / d logits (nets, S, H, B, K) with each sample's part multiplied by its weight."""
+
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (nets, S, H, B, K) in a buffer that the next call overwrites."""
 

@@ -27,6 +27,7 @@ class TruncatedGCE(Method):
     name: ClassVar[str] = "tgce"
     title: ClassVar[str] = "Truncated GCE"
     citation: ClassVar[str] = "zhang2018generalized"
+    mean_of_samples: ClassVar[bool] = True
     keeps_state: ClassVar[bool] = True
     q: float = hyper(0.7, "exponent q in (0, 1]", "Zhang and Sabuncu 2018, experiments", low=1e-6, high=1)
     k: float = hyper(
