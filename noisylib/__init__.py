@@ -8,6 +8,8 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING, Any
+
 from noisylib.citations import cite
 from noisylib.comparison import compare_methods
 from noisylib.data.catalog import DATASETS, dataset_info
@@ -16,7 +18,12 @@ from noisylib.features.bank import BankMeta, FeatureBank, load_bank
 from noisylib.methods import METHODS, make_method
 from noisylib.noise import NoisyLabels, inject, transition_matrix
 from noisylib.recipe import Recipe
+from noisylib.recommendation import Recommendation, recommend
+from noisylib.trained import TrainedHead, load_head, train_head
 from noisylib.training import RunResults, train_bank
+
+if TYPE_CHECKING:
+    from noisylib.estimators import NoisyLabelClassifier
 
 __all__ = [
     "DATASETS",
@@ -24,15 +31,30 @@ __all__ = [
     "BankMeta",
     "FeatureBank",
     "GaussianBed",
+    "NoisyLabelClassifier",
     "NoisyLabels",
     "Recipe",
+    "Recommendation",
     "RunResults",
+    "TrainedHead",
     "cite",
     "compare_methods",
     "dataset_info",
     "inject",
     "load_bank",
+    "load_head",
     "make_method",
+    "recommend",
     "train_bank",
+    "train_head",
     "transition_matrix",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the scikit-learn face when it is asked for: scikit-learn takes longer to load than all else."""
+    if name == "NoisyLabelClassifier":
+        from noisylib.estimators import NoisyLabelClassifier
+
+        return NoisyLabelClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

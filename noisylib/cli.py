@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from noisylib.cli_embeddings import clean, predict, recommend, train
 from noisylib.cli_experiments import experiment
+from noisylib.cli_refit import refit
 from noisylib.errors import MissingExtraError, NoisylibError
 from noisylib.progress import Progress, duration
 
@@ -135,7 +137,10 @@ def rerun(
         raise typer.Exit(1)
 
 
-app.command()(experiment)
+for command in (experiment, refit):
+    app.command()(command)
+for command in (recommend, clean, train, predict):
+    app.command(rich_help_panel="Your own embeddings")(command)
 
 
 @app.command("list")
