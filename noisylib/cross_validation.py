@@ -11,10 +11,9 @@ from noisylib.devices import pick_device
 from noisylib.errors import NoisylibError
 from noisylib.layout import RunLayout
 from noisylib.methods.out_of_fold import check_folds, held_out_probabilities
-from noisylib.noise import check_labels
 from noisylib.recipe import Recipe
 from noisylib.training import as_heads_see
-from noisylib.validation import check_features
+from noisylib.validation import check_features, check_runs
 
 
 def cross_validate(
@@ -71,18 +70,7 @@ def check_cross_validation(
     X: np.ndarray, y_noisy: np.ndarray, n_classes: int, seeds: Sequence[int], folds: int
 ) -> None:
     """Raise NoisylibError unless `cross_validate` can work on this."""
-    if not len(y_noisy):
-        raise NoisylibError("y_noisy holds no run: labels of shape (N,) or (R, N) are needed.")
-    for run, labels in enumerate(y_noisy):
-        check_labels(labels, n_classes, f"y_noisy[{run}]")
-    if y_noisy.shape[1] != len(X):
-        raise NoisylibError(
-            f"y_noisy has {y_noisy.shape[1]} labels per run, but X has {len(X)} rows: give one label each."
-        )
-    if len(seeds) != len(y_noisy):
-        raise NoisylibError(
-            f"seeds has length {len(seeds)}, but y_noisy has {len(y_noisy)} runs: give each run one."
-        )
+    check_runs(X, y_noisy, n_classes, seeds)
     if not isinstance(folds, int) or folds < 2:
         raise NoisylibError(f"folds={folds!r}: a whole number of at least 2 is needed, such as 5.")
     check_folds(y_noisy, folds, n_classes)

@@ -20,11 +20,10 @@ from noisylib.errors import NoisylibError
 from noisylib.layout import RunLayout
 from noisylib.methods.out_of_fold import held_out_probabilities
 from noisylib.neighbours import nearest
-from noisylib.noise import check_labels
 from noisylib.recipe import Recipe
 from noisylib.seeding import numpy_generator
 from noisylib.training import as_heads_see
-from noisylib.validation import check_features
+from noisylib.validation import check_features, check_runs
 
 NEIGHBOURS = 11
 FOLDS = 5
@@ -199,15 +198,6 @@ def _work(X: Tensor, heads: int, recipe: Recipe) -> tuple[int, int]:
 
 
 def _check(X: np.ndarray, y_noisy: np.ndarray, n_classes: int, seeds: Sequence[int], folds: int) -> None:
-    for run, labels in enumerate(y_noisy):
-        check_labels(labels, n_classes, f"y_noisy[{run}]")
-    if y_noisy.shape[1] != len(X):
-        raise NoisylibError(
-            f"y_noisy has {y_noisy.shape[1]} labels per run, but X has {len(X)} rows: give one label each."
-        )
-    if len(seeds) != len(y_noisy):
-        raise NoisylibError(
-            f"seeds has length {len(seeds)}, but y_noisy has {len(y_noisy)} runs: give each run one."
-        )
+    check_runs(X, y_noisy, n_classes, seeds)
     if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= len(X):
         raise NoisylibError(f"folds={folds!r}: a whole number from 2 to N={len(X)} is needed, such as 5.")

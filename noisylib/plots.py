@@ -144,12 +144,15 @@ def recall_heatmap(recall: pd.DataFrame, test_counts: Sequence[int]) -> Figure:
 
 
 @book_figure
-def transition_heatmaps(matrices: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
-    """Draw transition matrices in percent, true class down, observed class across.
+def transition_heatmaps(
+    matrices: Mapping[str, np.ndarray], class_names: Sequence[str], *, brightest: float = 100.0
+) -> Figure:
+    """Draw transition matrices in percent, true class down, observed class across, a panel each.
 
     Parameters
     ----------
-    matrices : noise type -> (K, K) with rows summing to 1.
+    matrices : noise type or title -> (K, K) with rows summing to 1; what rounds to 0 % is not written.
+    brightest : percent at which the colours end.
     """
     plt, sns = require("matplotlib.pyplot", "book"), require("seaborn", "book")
     size = len(class_names)
@@ -166,7 +169,7 @@ def transition_heatmaps(matrices: Mapping[str, np.ndarray], class_names: Sequenc
             fmt="",
             annot_kws={"size": 8},
             vmin=0,
-            vmax=100,
+            vmax=brightest,
             cmap="Blues",
             square=True,
             cbar=False,

@@ -28,6 +28,22 @@ def check_features(X: np.ndarray, argument: str) -> np.ndarray:
     return X
 
 
+def check_runs(X: np.ndarray, y_noisy: np.ndarray, n_classes: int, seeds: Sequence[int]) -> None:
+    """Raise NoisylibError unless every run of `y_noisy` (R, N) fits the rows of `X` and has a seed."""
+    if not len(y_noisy):
+        raise NoisylibError("y_noisy holds no run: labels of shape (N,) or (R, N) are needed.")
+    for run, labels in enumerate(y_noisy):
+        check_labels(labels, n_classes, f"y_noisy[{run}]")
+    if y_noisy.shape[1] != len(X):
+        raise NoisylibError(
+            f"y_noisy has {y_noisy.shape[1]} labels per run, but X has {len(X)} rows: give one label each."
+        )
+    if len(seeds) != len(y_noisy):
+        raise NoisylibError(
+            f"seeds has length {len(seeds)}, but y_noisy has {len(y_noisy)} runs: give each run one."
+        )
+
+
 @dataclass(frozen=True)
 class BankInputs:
     """What `train_bank` was given, checked; what the method is not told is None.
