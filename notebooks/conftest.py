@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from noisylib.book.chapters import CHAPTERS, study_rows
+from noisylib.book.chapters import CHAPTERS
+from noisylib.book.rows import study_rows
 from noisylib.errors import ConfigError, MissingDataError
 
 collect_ignore = []

@@ -27,6 +27,7 @@ from noisylib.analysis.bootstrap import bootstrap_ranks
 from noisylib.analysis.cost import cost_curve
 from noisylib.analysis.ranking import friedman, rank_table
 from noisylib.analysis.scores import condition_scores
+from noisylib.analysis.selector_check import selector_regret
 from noisylib.book.chapters import CHAPTERS
 from noisylib.book.claims.published import (
     AGREEMENT_DROP,
@@ -37,13 +38,15 @@ from noisylib.book.claims.published import (
     LOSS_DROP,
     OVERLAP,
 )
+from noisylib.candidates import CANDIDATES as RECOMMENDED
 from noisylib.data import DATASETS
 from noisylib.features.backbones import BACKBONES
 from noisylib.methods import METHODS, RANKED
 from noisylib.study.archive import load_archive
 from noisylib.study.experiment_tables import load_table
+from noisylib.study.refit import pools
 
-LOCKED_EXTRAS = ("backbones", "book", "cleaning", "statistics", "dev")
+LOCKED_EXTRAS = ("backbones", "book", "statistics", "dev")
 HEAVY = [
     *("timm", "open_clip", "medmnist", "papermill", "pandas", "matplotlib"),
     *("torchvision", "sklearn", "PIL", "pyarrow", "joblib", "yaml", "cleanlab"),
@@ -177,7 +180,7 @@ def test_readme_starts_with_the_two_commands(root: Path) -> None:
 
 
 def test_python_of_the_readme_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quickstart, embeddings, own_folder = re.findall(
+    quickstart, distrusted, embeddings, own_folder = re.findall(
         r"```python\n(.*?)```", (root / "README.md").read_text(), flags=re.S
     )
     monkeypatch.chdir(tmp_path)
@@ -186,6 +189,13 @@ def test_python_of_the_readme_runs(root: Path, tmp_path: Path, monkeypatch: pyte
     assert len(names["rows"]) == 12
 
     random = np.random.default_rng(0)
+    doubtful = np.arange(120) % 3
+    made = random.normal(size=(120, 5)) + 3 * np.eye(5)[doubtful]
+    asked = {"X": made, "y": np.array(["a", "b", "c"])[doubtful], "X_new": made[:7]}
+    exec(distrusted, asked)
+    assert asked["model"].method_ in RECOMMENDED
+    assert asked["model"].predict_proba(made[:7]).shape == (7, 3)
+
     labels = np.arange(60) % 2
     mine = {
         "labels": labels,
@@ -222,13 +232,19 @@ def test_commands_of_the_prose_parse(root: Path) -> None:
 # A module may import from its own layer and those after it. errors, files, seeding, devices and recipe are
 # below all of them and are left out.
 LAYERS = (
-    ("cli", "cli_experiments", "listing", "citations"),
+    ("cli", "cli_embeddings", "cli_experiments", "cli_refit", "listing", "citations"),
     ("book",),
     ("study", "plots", "plotstyle", "comparison"),  # plots stands for every <subject>plots
-    ("signals", "detectors", "signal_rows", "cross_validation"),
+    ("estimators",),
+    ("recommendation", "recommendation_inputs", "recommendation_text"),
+    ("signals", "detectors", "signal_rows", "cross_validation", "trained"),
+    ("trained_head", "facts", "label_quality"),
+    ("noise_estimate", "noise_rate", "descriptors"),
+    ("evidence", "anchors", "confident_joint"),
     ("training", "recorder", "layout", "validation", "analysis"),
-    ("methods",),
-    ("heads", "networks", "noise", "instance_noise", "mixtures", "mixture_em", "neighbours", "confident"),
+    ("methods", "candidates"),
+    ("heads", "networks", "noise", "instance_noise", "mixtures", "mixture_em", "neighbours"),
+    ("confident", "labels", "embedding_files", "embedding_tables", "head_files"),
     ("features", "data.simulate"),  # makes feature banks, not images
     ("data",),
 )
@@ -415,3 +431,27 @@ def test_import_loads_no_optional_package(root: Path) -> None:
     code = f"import sys, noisylib; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_advice_of_the_readme_is_that_of_the_tables(root: Path) -> None:
+    text = " ".join((root / "README.md").read_text().split())
+    lost = 100 * selector_regret(pools(root / "results")["recommended"]).mean()
+    assert (
+        f"loses {lost['always dividemix']:.2f} points of balanced accuracy against the best of nine methods "
+        f"in hindsight, TURN-head {lost['always turn']:.2f}, CUFIT-head {lost['always cufit']:.2f}, "
+        f"ELR {lost['always elr']:.2f}, and a choice by lot {lost['random']:.2f}."
+    ) in text
+    assert f"ends with the fixed method and its {lost['selector']:.2f}." in text
+    assert lost["selector"] == lost["fixed"] == lost["always dividemix"]
+    by_accuracy = 100 * selector_regret(pools(root / "results", "accuracy")["recommended"]).mean()
+    assert f"By accuracy the fixed method is ELR, {by_accuracy['always elr']:.2f} points below" in text
+    assert by_accuracy["fixed"] == by_accuracy["always elr"]
+    errors = json.loads((root / "noisylib/fitted/noise_rate.json").read_text())["errors"]
+    assert f"the rate is off by {100 * errors['whole_held_out']['all']:.1f} points on average" in text
+    labels, _ = load_table(root / "results/label_errors.parquet")
+    found = labels[labels["noise_rate"] > 0].groupby("detector")["auroc"].mean()
+    rival = max(value for name, value in found.items() if name.startswith("cleanlab"))
+    assert (
+        f"an AUROC of {found['clean_probability']:.2f} over 15 banks and four kinds of noise, where the best "
+        f"ranking by cleanlab reaches {rival:.2f} and nearest neighbours {found['knn']:.2f}."
+    ) in text

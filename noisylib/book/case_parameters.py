@@ -71,3 +71,58 @@ class CollapseParameters(CaseParameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_not_empty(self, "methods")
+
+
+MADE = "made"  # features that need no file
+
+
+def _human_sets() -> set[str]:
+    return {MADE, *names.datasets()}
+
+
+@dataclass(frozen=True)
+class HumanParameters:
+    """Which labels the chapter on human labels trains on, and how."""
+
+    dataset: str = field(
+        default=MADE,
+        metadata=rules("made (classes drawn at random) or a bank that has human labels", names=_human_sets),
+    )
+    backbone: str = field(
+        default="deit_tiny",
+        metadata=rules("backbone that made the features of a bank", names=names.backbones),
+    )
+    labels: list[str] = field(
+        default_factory=lambda: ["aggregate", "worst"],
+        metadata=rules("sets of human labels to train on"),
+    )
+    methods: list[str] = field(
+        default_factory=lambda: ["ce", "gce", "forward", "coteaching", "elr", "cufit"],
+        metadata=rules("methods to compare", names=names.methods),
+    )
+    head: str = field(default="adapter", metadata=rules("linear, mlp or adapter", names=names.heads))
+    epochs: int = field(default=50, metadata=rules("passes over the training set", low=1, high=1000))
+    seeds: list[int] = field(
+        default_factory=lambda: [0, 1, 2],
+        metadata=rules("one run per seed: made noise, start and batch order", low=0),
+    )
+    samples: int = field(default=2000, metadata=rules("made training samples", low=200, high=100000))
+    separation: float = field(
+        default=4.0,
+        metadata=rules("distance of made classes in standard deviations", low=1.0, high=20.0),
+    )
+
+    def __post_init__(self) -> None:
+        from noisylib.data.human import CIFAR_N
+
+        check_not_empty(self, "labels", "methods", "seeds")
+        for name in ("labels", "methods", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ConfigError(f"{name}={values} has one twice: give each once.")
+        own = CIFAR_N.get("cifar10" if self.dataset == MADE else self.dataset)
+        if own is not None and (other := sorted(set(self.labels) - set(own))):
+            raise ConfigError(
+                f"labels={self.labels}: {', '.join(other)} are none of dataset={self.dataset!r}, which has "
+                f"{', '.join(own)}."
+            )

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from noisylib.book.case_parameters import CollapseParameters, DetectionParameters, OverlapParameters
-from noisylib.book.parameter_names import ROOT
+from noisylib.book.advice_parameters import (
+    AdviceParameters,
+    BadLabelsParameters,
+    YourEmbeddingsParameters,
+)
+from noisylib.book.case_parameters import (
+    CollapseParameters,
+    DetectionParameters,
+    HumanParameters,
+    OverlapParameters,
+)
+from noisylib.book.files import (
+    arm_files,
+    bank_files,
+    fitted_files,
+    probe_files,
+    results_root,
+    study_files,
+    table_files,
+)
 from noisylib.book.parameters import (
     BenchmarkParameters,
     ClaimsParameters,
@@ -23,10 +40,7 @@ from noisylib.book.parameters import (
     RankingsParameters,
     SensitivityParameters,
 )
-from noisylib.errors import ConfigError, MissingDataError, check_name
-
-if TYPE_CHECKING:
-    import pandas as pd
+from noisylib.errors import check_name
 
 
 @dataclass(frozen=True)
@@ -55,127 +69,6 @@ class Chapter:
     parameters: type
     pages: tuple[Page, ...]
     reads: Callable[[Any], list[Path]]
-
-
-def bank_files(datasets: list[str], backbone: str) -> list[Path]:
-    """Return the bank files of `datasets`; feature tables that need no file have none."""
-    from noisylib.features.bank import bank_path, load_bank
-
-    paths = [bank_path(dataset, backbone) for dataset in datasets]
-    for dataset, path in zip(datasets, paths, strict=True):
-        if not path.is_file():
-            load_bank(dataset, backbone)  # a table that needs no file, or an error with the command
-    return [path for path in paths if path.is_file()]
-
-
-def probe_files() -> list[Path]:
-    """Return the file of stored probes beside the banks, if there is one."""
-    from noisylib.features.bank import bank_root
-    from noisylib.features.probe import PROBES_FILE
-
-    return [path for path in (bank_root() / PROBES_FILE,) if path.is_file()]
-
-
-def study_files(study: str) -> list[Path]:
-    """Return the config of a study and the files that hold its rows; none yet is an error with the command.
-
-    Rows lie in chunk files of the study's own folder, or in a collected table of its name.
-    """
-    import yaml
-
-    config = ROOT / "configs" / f"{study}.yaml"
-    if not config.is_file():
-        check_name("study", study, [path.stem for path in config.parent.glob("*.yaml")])
-    # Read plainly: the study's own reader checks everything, and takes the import of torch for it.
-    name = str(yaml.safe_load(config.read_text(encoding="utf-8"))["name"])
-    results = results_root() / name
-    rows = sorted([*results.rglob("*.parquet"), *results_root().glob(f"{name}.parquet")])
-    if not rows:
-        raise MissingDataError(
-            f"study={study!r} has no results in {results}. Make them with "
-            f"'noisylib run configs/{study}.yaml'."
-        )
-    return [config, *rows, *_provenance_of(results_root() / f"{name}.parquet")]
-
-
-def arm_files() -> list[Path]:
-    """Return the table of the arms and its provenance, or raise MissingDataError with what makes them."""
-    path = results_root() / "arms.parquet"
-    if not path.is_file():
-        raise MissingDataError(f"no table of the arms at {path}. Make it with 'make archive'.")
-    return [path, *_provenance_of(path)]
-
-
-def _provenance_of(table: Path) -> list[Path]:
-    return [path for path in (table.with_suffix(".json"),) if path.is_file()]
-
-
-def arm_rows(*studies: str) -> tuple[pd.DataFrame, str]:
-    """Return the archived rows of some arms (all of them by default), and what a caption says of them.
-
-    Raises
-    ------
-    UnknownNameError
-        The table has no row of that arm.
-    """
-    from noisylib.book.tables import provenance
-    from noisylib.study.archive import load_archive
-
-    table, record = load_archive(arm_files()[0])
-    for study in studies:
-        check_name("study of the arms", study, set(table["study"]))
-    rows = table[table["study"].isin(studies)] if studies else table
-    digests = [record["studies"][name]["digest"] for name in sorted(set(rows["study"]))]
-    return rows.reset_index(drop=True), provenance(rows, *digests)
-
-
-def table_files(name: str) -> list[Path]:
-    """Return the collected table of an experiment and its provenance, or raise with what makes them."""
-    path = results_root() / f"{name}.parquet"
-    if not path.is_file():
-        raise MissingDataError(f"no table {path}. Make it with 'make archive'.")
-    return [path, *_provenance_of(path)]
-
-
-def results_root() -> Path:
-    """Return the folder of results: $NOISYLIB_RESULTS, else ``results`` of the checkout."""
-    return Path(os.environ.get("NOISYLIB_RESULTS") or ROOT / "results")
-
-
-def study_rows(
-    study: str,
-    *,
-    dataset: str | None = None,
-    backbone: str | None = None,
-    head: str | None = None,
-    methods: list[str] | None = None,
-) -> tuple[pd.DataFrame, str]:
-    """Return the rows of a finished study, some of them if asked, and what a caption says of them.
-
-    Raises
-    ------
-    ConfigError
-        The study is not finished, or has no row for what was asked.
-    """
-    from noisylib.book.tables import provenance
-    from noisylib.study import collect, load_config
-
-    config = load_config(ROOT / "configs" / f"{study}.yaml")
-    rows = collect(config, results_root())
-    asked = {"dataset": dataset, "backbone": backbone, "head": head}
-    for column, value in asked.items():
-        if value is not None:
-            check_name(f"{column} of study {study!r}", value, set(rows[column]))
-            rows = rows[rows[column] == value]
-    for method in methods or []:
-        check_name(f"method of study {study!r}", method, set(rows["method"]))
-    if methods:
-        rows = rows[rows["method"].isin(methods)]
-    if rows.empty:
-        raise ConfigError(
-            f"study {study!r} has no row with {asked} and methods={methods}: change one of them."
-        )
-    return rows.reset_index(drop=True), provenance(rows, config.digest)
 
 
 _BENCHMARKS = {
@@ -228,6 +121,46 @@ CHAPTERS: dict[str, Chapter] = {
             DynamicsParameters,
             (Page("dynamics"),),
             lambda p: bank_files([p.dataset], p.backbone),
+        ),
+        Chapter(
+            "advice",
+            "Which method should I use?",
+            "notebooks/advice.ipynb",
+            AdviceParameters,
+            (Page("advice"),),
+            lambda p: (
+                table_files("advice")
+                + table_files("conditions")
+                + study_files("archive")
+                + bank_files(["breastmnist", "retinamnist"], "deit_tiny")  # whose matrices are estimated live
+                + fitted_files()
+            ),
+        ),
+        Chapter(
+            "your_embeddings",
+            "Your own embeddings",
+            "notebooks/your_embeddings.ipynb",
+            YourEmbeddingsParameters,
+            (Page("your_embeddings"),),
+            lambda p: ([Path(p.path)] if p.path else bank_files([p.dataset], p.backbone)) + fitted_files(),
+        ),
+        Chapter(
+            "bad_labels",
+            "Find the bad labels",
+            "notebooks/bad_labels.ipynb",
+            BadLabelsParameters,
+            (Page("bad_labels"),),
+            lambda p: bank_files([p.dataset], p.backbone) + table_files("label_errors") + fitted_files(),
+        ),
+        Chapter(
+            "human",
+            "Labels that people gave",
+            "notebooks/human.ipynb",
+            HumanParameters,
+            (Page("human"),),
+            lambda p: (
+                table_files("human") + ([] if p.dataset == "made" else bank_files([p.dataset], p.backbone))
+            ),
         ),
         Chapter(
             "benchmark",
@@ -309,8 +242,8 @@ CHAPTERS: dict[str, Chapter] = {
                 *(arm_files() if (results_root() / "arms.parquet").is_file() else ()),
                 *(
                     path
-                    for name in ("overlap", "detection", "collapse")
-                    if (results_root() / f"{name}.parquet").is_file()
+                    for name in ("archive", "overlap", "detection", "collapse", "conditions", "advice")
+                    if (results_root() / f"{name}.parquet").is_file() and name not in p.studies
                     for path in table_files(name)
                 ),
             ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from noisylib.book.chapters import table_files
+from noisylib.book.files import table_files
 from noisylib.errors import ConfigError, check_name
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # What tells one training run from another, as far as a table has the column.
 RUN = ("dataset", "backbone", "head", "noise_type", "noise_rate", "class_map", "seed", "method", "source",
-       "imbalance", "asymmetry", "map")  # fmt: skip
+       "imbalance", "asymmetry", "map", "variant", "candidate")  # fmt: skip
 
 
 def experiment_rows(name: str, **only: Any) -> tuple[pd.DataFrame, str]:

@@ -63,3 +63,22 @@ def studies() -> set[str]:
 def projections() -> set[str]:
     """Return the maps of features onto a plane."""
     return {"pca", "tsne"}
+
+
+def metrics() -> set[str]:
+    """Return what a method can be best at."""
+    return {"balanced_accuracy", "accuracy"}
+
+
+def candidates() -> set[str]:
+    """Return the methods that the selector chooses from."""
+    from noisylib.candidates import CANDIDATES
+
+    return set(CANDIDATES)
+
+
+def choices() -> set[str]:
+    """Return the methods that train a head, and "auto"."""
+    from noisylib.methods import METHODS
+
+    return {"auto", *(name for name, cls in METHODS.items() if cls().n_nets)}

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from noisylib.book import chapters
+from noisylib.book import files
 from noisylib.book import runner as book
 from noisylib.book.chapters import CHAPTERS, Chapter, Page
 from noisylib.book.parameter_rules import check_values, rules, with_defaults
@@ -313,16 +313,16 @@ def test_every_page_of_the_book_has_valid_parameters_and_a_slug_of_its_own() -> 
 def test_missing_results_say_how_to_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOISYLIB_RESULTS", str(tmp_path))
     with pytest.raises(MissingDataError, match=r"noisylib run configs/smoke.yaml"):
-        chapters.study_files("smoke")
+        files.study_files("smoke")
     with pytest.raises(UnknownNameError, match="Did you mean 'smoke'"):
-        chapters.study_files("smok")
+        files.study_files("smok")
 
 
 def test_a_study_file_is_read_by_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOISYLIB_RESULTS", str(tmp_path))
     (tmp_path / "smoke").mkdir()
     (tmp_path / "smoke/a.parquet").write_bytes(b"rows")
-    assert [path.name for path in chapters.study_files("smoke")] == ["smoke.yaml", "a.parquet"]
+    assert [path.name for path in files.study_files("smoke")] == ["smoke.yaml", "a.parquet"]
 
 
 def test_the_datasets_chapter_reads_the_stored_probes(root: Path) -> None:

@@ -201,9 +201,9 @@ def test_a_claim_on_a_table_is_measured_there_and_not_on_the_studies() -> None:
 
 
 def test_details_say_how_an_answer_depends_on_what_is_left_open() -> None:
-    results = claims.evaluate([CLAIMS["B12"], CLAIMS["B14"]], [Study("made", study_rows())])
+    results = claims.evaluate([CLAIMS["B12"], CLAIMS["B13"]], [Study("made", study_rows())])
     text = describe_claims.details(results, {"B12": "It depends."}).data
-    first, second = text.split("(claim-b14)=")
+    first, second = text.split("(claim-b13)=")
     assert "- Left open: It depends.\n- Rows: table overlap" in first
     assert "Left open" not in second
     assert "Left open" not in describe_claims.details(results).data
@@ -220,6 +220,7 @@ def test_tables_that_are_there_are_loaded(monkeypatch: pytest.MonkeyPatch) -> No
     assert {key: (study.name, study.source) for key, study in found.items()} == {
         "overlap": ("small_loss", "source of overlap"),
         "collapse": ("collapse", "source of collapse"),
+        "conditions": ("conditions", "source of conditions"),
     }
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from noisylib.book import chapters
+from noisylib.book import chapters, rows
 from noisylib.errors import ConfigError
 
 OF_A_STUDY = {
     *("benchmark.ipynb", "claims.ipynb"),
     *("overview.ipynb", "rankings.ipynb", "cost.ipynb", "sensitivity.ipynb"),
     *("overlap.ipynb", "detection.ipynb", "collapse.ipynb"),
+    *("advice.ipynb", "bad_labels.ipynb", "human.ipynb"),
 }
 
 
@@ -33,7 +34,7 @@ def test_chapters_of_a_half_finished_study_are_left_out(ignored, tmp_path, monke
     monkeypatch.setenv("NOISYLIB_RESULTS", str(tmp_path))
     monkeypatch.setattr(chapters, "study_files", lambda study: [])  # as if some rows were there
     with pytest.raises(ConfigError):
-        chapters.study_rows("embedded")
+        rows.study_rows("embedded")
     assert ignored() == OF_A_STUDY
 
 
@@ -41,12 +42,12 @@ def test_chapters_of_a_finished_study_are_collected(ignored, monkeypatch) -> Non
     monkeypatch.setattr(chapters, "study_files", lambda study: [])
     monkeypatch.setattr(chapters, "arm_files", lambda: [])
     monkeypatch.setattr(chapters, "table_files", lambda name: [])
-    monkeypatch.setattr(chapters, "study_rows", lambda study: (pd.DataFrame(), ""))
+    monkeypatch.setattr(rows, "study_rows", lambda study: (pd.DataFrame(), ""))
     assert ignored() == set()
 
 
 def test_a_chapter_of_several_studies_waits_for_all_of_them(ignored, monkeypatch) -> None:
-    def rows(study: str) -> tuple[pd.DataFrame, str]:
+    def archived(study: str) -> tuple[pd.DataFrame, str]:
         if study == "embedded":
             raise ConfigError("not finished")
         return pd.DataFrame(), ""
@@ -54,5 +55,5 @@ def test_a_chapter_of_several_studies_waits_for_all_of_them(ignored, monkeypatch
     monkeypatch.setattr(chapters, "study_files", lambda study: [])
     monkeypatch.setattr(chapters, "arm_files", lambda: [])
     monkeypatch.setattr(chapters, "table_files", lambda name: [])
-    monkeypatch.setattr(chapters, "study_rows", rows)
+    monkeypatch.setattr(rows, "study_rows", archived)
     assert ignored() == {"benchmark.ipynb", "claims.ipynb"}

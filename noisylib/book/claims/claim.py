@@ -28,9 +28,15 @@ VERDICTS = (REPRODUCED, PARTLY, FAILED, UNTESTED)
 
 LEVEL, DRAWS = 0.95, 2000
 OVER_DATASETS, OVER_SEEDS, NO_INTERVAL = "whole data sets", "seeds", ""
-CLUSTERS = {OVER_DATASETS: "dataset", OVER_SEEDS: "seed_noise"}
+OVER_FAMILIES = "kinds of images"
+CLUSTERS = {OVER_DATASETS: "dataset", OVER_SEEDS: "seed_noise", OVER_FAMILIES: "family"}
 # Tables that hold what no study does, and the experiment that makes each.
-EXPERIMENTS = {"overlap": "small_loss", "detection": "small_loss", "collapse": "collapse"}
+EXPERIMENTS = {
+    "overlap": "small_loss",
+    "detection": "small_loss",
+    "collapse": "collapse",
+    "conditions": "conditions",
+}
 
 
 class CannotTestError(NoisylibError):

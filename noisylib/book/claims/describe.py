@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from noisylib.analysis.scores import condition_blocks
-from noisylib.book.chapters import arm_rows, study_rows
 from noisylib.book.claims import published
 from noisylib.book.claims.claim import (
     EXPERIMENTS,
@@ -21,6 +20,7 @@ from noisylib.book.claims.claim import (
     Study,
 )
 from noisylib.book.experiments import experiment_rows
+from noisylib.book.rows import arm_rows, study_rows
 from noisylib.book.tables import NBSP
 from noisylib.errors import MissingDataError
 

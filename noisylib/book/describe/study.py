@@ -44,7 +44,7 @@ def record_table(study: str, rows: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from noisylib.book.chapters import results_root
+    from noisylib.book.files import results_root
     from noisylib.study.archive import load_archive
     from noisylib.study.tables import provenance_path
 
