@@ -10,6 +10,9 @@ from torch import Tensor
 
 from noisylib.errors import NoisylibError
 
+# cleanlab imports tqdm, which asks notebooks for widgets that nobody needs here.
+WIDGETS = "IProgress not found"
+
 
 def keep_mask(y: Tensor | np.ndarray, probabilities: Tensor | np.ndarray) -> Tensor:
     """Return which observed labels confident learning keeps, (..., N) bool, on the device of `y`.
@@ -41,12 +44,28 @@ def keep_mask(y: Tensor | np.ndarray, probabilities: Tensor | np.ndarray) -> Ten
     return torch.from_numpy(kept).reshape(y.shape).to(y.device)
 
 
+def quality_scores(y: np.ndarray, probabilities: np.ndarray, method: str) -> np.ndarray:
+    """Return cleanlab's score (N,) of every observed label, higher = cleaner.
+
+    Parameters
+    ----------
+    y, probabilities : (N,) and (N, K), as `keep_mask`.
+    method : "self_confidence", "normalized_margin" or "confidence_weighted_entropy".
+
+    Source: Kuan and Mueller 2022; cleanlab, ``get_label_quality_scores``.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=WIDGETS)
+        from cleanlab.rank import get_label_quality_scores
+
+    return get_label_quality_scores(y, probabilities, method=method)
+
+
 def _keep_run(labels: np.ndarray, P: np.ndarray) -> np.ndarray:
     if (labels == labels[0]).all():
         return np.ones(len(labels), dtype=bool)  # nothing to confuse it with; cleanlab refuses to look
     with warnings.catch_warnings():
-        # Its import of tqdm asks notebooks for widgets, which nobody needs here.
-        warnings.filterwarnings("ignore", message="IProgress not found")
+        warnings.filterwarnings("ignore", message=WIDGETS)
         from cleanlab.filter import find_label_issues
 
         # A class of no or one sample cannot lose any, which is what is wanted here.

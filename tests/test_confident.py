@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from noisylib.confident import keep_mask
+from noisylib.confident import keep_mask, quality_scores
 from noisylib.errors import NoisylibError
 
 F64 = torch.float64
@@ -136,3 +136,10 @@ def test_bad_input() -> None:
         keep_mask(torch.tensor([0, 1]), torch.tensor([[0.5, 0.5], [1.5, -0.5]]))
     with pytest.raises(NoisylibError, match="probabilities has 2 rows"):
         keep_mask(torch.tensor([0, 1]), torch.tensor([[0.5, 0.4], [np.nan, 0.5]]))
+
+
+def test_scores_are_those_of_the_observed_label() -> None:
+    y, P = np.array([0, 1, 2]), np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.6, 0.3, 0.1]])
+    assert quality_scores(y, P, "self_confidence") == pytest.approx([0.7, 0.4, 0.1])
+    # (P of the label - the best of the others + 1) / 2
+    assert quality_scores(y, P, "normalized_margin") == pytest.approx([0.75, 0.45, 0.25])

@@ -14,9 +14,8 @@ import numpy as np
 
 from noisylib.analysis.detection import auroc
 from noisylib.comparison import noisy_labels
-from noisylib.confident import keep_mask
+from noisylib.confident import keep_mask, quality_scores
 from noisylib.confident_joint import confident_joint
-from noisylib.errors import require
 from noisylib.evidence import FOLDS, Evidence, collect_evidence, probe_recipe
 from noisylib.label_quality import flag, true_class_posterior
 from noisylib.noise_estimate import NoiseEstimate, estimate_noise
@@ -163,9 +162,9 @@ def judgements(evidence: Evidence, estimate: NoiseEstimate, told: np.ndarray) ->
             true_class_posterior(evidence, T=confident_transition(evidence)), y
         ),
         "clean_probability_told": _of_posterior(true_class_posterior(evidence, T=told), y),
-        "cleanlab_self_confidence": Judgement(_cleanlab(y, P, "self_confidence"), P.argmax(1) != y),
-        "cleanlab_margin": Judgement(_cleanlab(y, P, "normalized_margin"), P.argmax(1) != y),
-        "cleanlab_entropy": Judgement(_cleanlab(y, P, "confidence_weighted_entropy"), P.argmax(1) != y),
+        "cleanlab_self_confidence": Judgement(quality_scores(y, P, "self_confidence"), P.argmax(1) != y),
+        "cleanlab_margin": Judgement(quality_scores(y, P, "normalized_margin"), P.argmax(1) != y),
+        "cleanlab_entropy": Judgement(quality_scores(y, P, "confidence_weighted_entropy"), P.argmax(1) != y),
         "knn": Judgement(evidence.neighbour_share, votes.argmax(1) != y),
         "self_confidence_knn": Judgement(
             (evidence.self_confidence + evidence.neighbour_share) / 2, (P + votes).argmax(1) != y
@@ -187,11 +186,6 @@ def confident_transition(evidence: Evidence) -> np.ndarray:
 def _of_posterior(posterior: np.ndarray, y: np.ndarray) -> Judgement:
     clean = posterior[np.arange(len(y)), y]
     return Judgement(clean, flag(clean), posterior.argmax(1))
-
-
-def _cleanlab(y: np.ndarray, P: np.ndarray, method: str) -> np.ndarray:
-    rank = require("cleanlab.rank", "cleaning")
-    return rank.get_label_quality_scores(y, P, method=method)
 
 
 def measures(key: str, judged: Judgement, y_true: np.ndarray, evidence: Evidence) -> dict[str, object]:

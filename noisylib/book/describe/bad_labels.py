@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,13 +80,10 @@ def examine(bank: FeatureBank, params: BadLabelsParameters) -> Live:
         X, np.stack([labels.y_noisy for labels in noisy]), bank.n_classes, seeds=params.seeds, device="cpu"
     )
     estimates = [estimate_noise(one) for one in evidence]
-    with warnings.catch_warnings():
-        # cleanlab's import of tqdm asks notebooks for widgets, which nobody needs here.
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        found = [
-            judgements(one, estimate, labels.realised_T)
-            for one, estimate, labels in zip(evidence, estimates, noisy, strict=True)
-        ]
+    found = [
+        judgements(one, estimate, labels.realised_T)
+        for one, estimate, labels in zip(evidence, estimates, noisy, strict=True)
+    ]
     return Live(
         bank, tuple(params.seeds), noisy, evidence, estimates, found,
         measured(found, evidence, y, params.seeds),
