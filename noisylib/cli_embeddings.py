@@ -151,6 +151,7 @@ def train(
             head=head.value,
             seed=seed,
             classes=classes.tolist(),
+            feature_names=read.column_names,
             recipe=recipe,
             device=device,
             progress=progress,
@@ -177,7 +178,10 @@ def predict(
     _check_out(out, ".csv", head, file)
     trained = load_head(head)
     read = _read(file, features, None, split)
-    P = trained.probabilities(read.X)
+    X = read.X
+    if trained.feature_names and read.column_names:
+        X = X[:, trained.order_of(read.column_names)]
+    P = trained.probabilities(X)
     columns = {
         "row": read.rows,
         "id": read.ids,
@@ -242,6 +246,8 @@ def _check_out(out: Path, suffix: str, *inputs: Path) -> None:
     """Raise NoisylibError if the output has the wrong suffix or would overwrite an input."""
     if out.suffix.lower() != suffix:
         raise NoisylibError(f"--out {out}: a name that ends in {suffix} is needed.")
+    if out.is_dir():
+        raise NoisylibError(f"--out {out} is a folder: name a file.")
     for path in inputs:
         if out.exists() and path.exists() and out.samefile(path):
             raise NoisylibError(f"--out {out} is the input: choose another name, it would be overwritten.")

@@ -15,6 +15,7 @@ from noisylib.embedding_tables import LABEL_NAMES, MORE_NAMES, RawEmbeddings, pi
 from noisylib.errors import MissingDataError, NoisylibError
 from noisylib.features.bank import FeatureBank
 from noisylib.features.bank_rules import SPLITS
+from noisylib.head_files import FORMAT
 
 SUFFIXES = (".npz", ".safetensors", ".parquet", ".csv")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".npy")
@@ -60,6 +61,11 @@ class Embeddings:
                 "(--labels NAME)."
             )
         return self.y
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the columns of the features, if each feature has one of its own."""
+        return () if self.feature_names[0].endswith("[0]") else self.feature_names
 
     def summary(self) -> str:
         """Return one line on what was read."""
@@ -142,7 +148,12 @@ def _npz(path: Path, features: str | None, labels: str | None) -> RawEmbeddings:
 def _safetensors(path: Path, features: str | None, labels: str | None) -> RawEmbeddings:
     try:
         with safe_open(path, framework="pt") as file:  # NumPy has no bfloat16
-            if "noisylib" not in (file.metadata() or {}):
+            ours = (file.metadata() or {}).get("noisylib")
+            if ours is not None and FORMAT in ours:
+                raise NoisylibError(
+                    f"{path} holds a trained head, not embeddings: 'noisylib predict HEAD FILE' takes both."
+                )
+            if ours is None:
 
                 def get(name: str) -> np.ndarray:
                     values = file.get_tensor(name)
@@ -246,6 +257,8 @@ def _chosen(path: Path, raw: RawEmbeddings, split: str | None) -> Embeddings:
 
 def _parts(path: Path, split: np.ndarray) -> np.ndarray:
     """Return the part of each sample by name; numbers are codes 0 train, 1 val, 2 test."""
+    if split.dtype.kind == "f" and np.array_equal(split, np.round(split)):
+        split = split.astype(np.int64)
     if split.dtype.kind in "iu":
         if split.min() < 0 or split.max() >= len(SPLITS):
             raise NoisylibError(f"{path}: split holds {split.min()} to {split.max()}: codes are 0, 1 and 2.")

@@ -135,6 +135,7 @@ def choose(kinds: dict[str, str], features: str | None, labels: str | None, wher
             f"{where} has no column of numbers or lists{asked} to take features from. It has: "
             f"{', '.join(map(repr, list(kinds)[:20]))}{', ...' * (len(kinds) > 20)}."
         )
+    _refuse_gaps(numbers, [name for name, kind in free.items() if kind == "other"], where)
     if features is None:
         _refuse_strangers(numbers, where)
     return Columns(tuple(numbers), False, *taken)
@@ -145,16 +146,36 @@ def _refuse_strangers(names: list[str], where: str) -> None:
 
     A column such as the true label or an age among the features would go unseen.
     """
-    stems = [re.fullmatch(r"(.*?)\d+", name) for name in names]
-    counts = Counter(match[1] for match in stems if match)
-    stem = counts.most_common(1)[0][0] if counts else ""
-    strangers = [name for name, m in zip(names, stems, strict=True) if m is None or m[1] != stem]
+    stem, like = _numbered(names)
+    strangers = [name for name in names if name not in like]
     if strangers and len(strangers) <= len(names) / 2:
         raise NoisylibError(
-            f"{where}: are {', '.join(map(repr, strangers[:5]))} features too, beside {counts[stem]} columns "
+            f"{where}: are {', '.join(map(repr, strangers[:5]))} features too, beside {len(like)} columns "
             f"called {stem!r} and a number? Name the start of the features' columns with features "
             f"(--features {stem or 'NAME'}), or drop the others."
         )
+
+
+def _refuse_gaps(names: list[str], others: list[str], where: str) -> None:
+    """Raise NoisylibError if a column that is numbered as the features are does not hold numbers.
+
+    A single cell that reads "missing" would otherwise take its column from the features.
+    """
+    stem, like = _numbered(names)
+    gaps = [name for name in others if re.fullmatch(re.escape(stem) + r"\d+", name)] if like else []
+    if gaps:
+        raise NoisylibError(
+            f"{where}: {', '.join(map(repr, gaps[:5]))}{', ...' * (len(gaps) > 5)} do not hold numbers "
+            f"alone, but {len(like)} other columns called {stem!r} and a number do. Make them numbers, drop "
+            "the rows where they are not, or rename the columns if they are no features."
+        )
+
+
+def _numbered(names: list[str]) -> tuple[str, set[str]]:
+    """Return what most of the names that end in a number start with, and the names that do."""
+    stems = {name: match[1] for name in names if (match := re.fullmatch(r"(.*?)\d+", name))}
+    stem = Counter(stems.values()).most_common(1)[0][0] if stems else ""
+    return stem, {name for name, start in stems.items() if start == stem}
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from noisylib.candidates import CANDIDATES
 from noisylib.descriptors import describe
 from noisylib.errors import NoisylibError, check_name
 from noisylib.evidence import FOLDS, Evidence, collect_evidence
+from noisylib.facts import rate_of
 from noisylib.label_quality import clean_probability, predicted_labels
 from noisylib.labels import encode_labels
 from noisylib.methods import METHODS, Method
@@ -130,16 +131,16 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         seed = self._seed()
         evidence = self._look(X, codes, seed)
+        self._describe(X, codes, evidence)
+        self._judge(evidence)
         method = self._choose(X, codes, seed, evidence, weighted=sample_weight is not None)
         self.head_ = train_head(
             X, codes, len(self.classes_), method=method, head=self.head, seed=seed,
             noise_rate=self.noise_rate, transition=self.transition, sample_weight=sample_weight,
-            classes=self.classes_.tolist(), evidence=evidence, recipe=self._recipe(), device=self.device,
-            progress=self._progress(),
+            classes=self.classes_.tolist(), feature_names=getattr(self, "feature_names_in_", ()),
+            evidence=evidence, recipe=self._recipe(), device=self.device, progress=self._progress(),
         )  # fmt: skip
         self.method_ = self.head_.method
-        self._describe(X, evidence)
-        self._judge(evidence)
         return self
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -159,7 +160,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             raise NoisylibError("NoisyLabelClassifier requires y to be passed, but the target y is None.")
         check_name("metric", self.metric, ("balanced_accuracy", "accuracy"))
         X = validate_data(self, X, dtype=[np.float64, np.float32])
-        labels = column_or_1d(y, warn=True) if not isinstance(y, list | tuple) else y
+        # Only a column is unpacked: column_or_1d would make numbers of the truth values of pandas.
+        labels = column_or_1d(y, warn=True) if getattr(y, "ndim", 1) == 2 else y
         codes, self.classes_ = encode_labels(labels)
         if len(codes) != len(X):
             raise NoisylibError(f"y has {len(codes)} labels, but X has {len(X)} rows: give one label each.")
@@ -176,6 +178,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
     def _recipe(self) -> Recipe:
         changed = {name: getattr(self, name) for name in RECIPE if getattr(self, name) is not None}
+        # Grids of parameters are often arrays of NumPy.
+        changed = {name: v.item() if isinstance(v, np.generic) else v for name, v in changed.items()}
         epochs = changed.get("epochs", Recipe.epochs)
         fewer = isinstance(epochs, int) and 0 < epochs < Recipe.score_epochs
         return Recipe(**changed, score_epochs=epochs if fewer else Recipe.score_epochs)
@@ -215,9 +219,11 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         )
         return self.recommendation_.method
 
-    def _describe(self, X: np.ndarray, evidence: Evidence | None) -> None:
-        """Set what is known of the noise: what was given, else what is estimated."""
+    def _describe(self, X: np.ndarray, y: np.ndarray, evidence: Evidence | None) -> None:
+        """Set what is known of the noise: what was given or follows from that, else what is estimated."""
         rate, T = self.noise_rate, self.transition
+        if rate is None and T is not None:
+            rate = rate_of(np.asarray(T, dtype=np.float64), y)
         if evidence is not None and (rate is None or T is None):
             found = estimate_noise(evidence, describe(X, evidence))
             rate, T = found.rate if rate is None else rate, found.T if T is None else T
@@ -229,7 +235,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         self.clean_probability_ = self.predicted_labels_ = None
         if evidence is None:
             return
-        known = {"noise_rate": self.noise_rate_, "T": self.transition_}
+        # A rate that is not given is that of the matrix already: nothing is scaled to it.
+        known = {"noise_rate": self.noise_rate, "T": self.transition_}
         self.clean_probability_ = clean_probability(evidence, **known)
         self.predicted_labels_ = self.classes_[predicted_labels(evidence, **known)]
 

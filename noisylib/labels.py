@@ -79,6 +79,7 @@ def _of_one_type(labels: np.ndarray, argument: str) -> np.ndarray:
 
 def _whole(labels: np.ndarray, argument: str) -> np.ndarray:
     """Return floats as integers, or raise."""
+    labels = labels.astype(np.float64)
     _refuse_missing(np.isnan(labels), argument)
     fractions = (labels != np.round(labels)) | (np.abs(labels) > LARGEST_EXACT)
     if fractions.any():

@@ -65,7 +65,7 @@ def check_data(X: ArrayLike, y: ArrayLike) -> DoubtfulData:
             f"all {X.shape[1]} features of X are constant: every sample looks the same. Check the extraction."
         )
     counts = np.bincount(codes)
-    warnings = [_few_samples(classes, counts), _duplicates(X, codes)]
+    warnings = [_few_samples(classes, counts), _spellings(classes), _duplicates(X, codes)]
     return DoubtfulData(X, codes, classes, counts, tuple(text for text in warnings if text))
 
 
@@ -136,6 +136,18 @@ def _few_samples(classes: np.ndarray, counts: np.ndarray) -> str:
         f"{few.size} of {len(classes)} classes have fewer than {FEWEST_PER_CLASS} samples: {named}{more}. "
         "What is said of them is a guess: merge each with a related class, drop it, or collect more."
     )
+
+
+def _spellings(classes: np.ndarray) -> str:
+    """Return a warning if names of classes differ in nothing but case and blanks."""
+    spelt: dict[str, list[str]] = {}
+    for name in classes.tolist() if classes.dtype.kind == "U" else ():
+        spelt.setdefault(" ".join(name.casefold().split()), []).append(name)
+    alike = [names for names in spelt.values() if len(names) > 1]
+    if not alike:
+        return ""
+    named = "; ".join(", ".join(map(repr, names)) for names in alike[:LISTED])
+    return f"Classes that differ in nothing but case or blanks count as several: {named}. Spell each one way."
 
 
 def _duplicates(X: np.ndarray, y: np.ndarray) -> str:

@@ -42,6 +42,7 @@ def train_head(
     sample_weight: np.ndarray | None = None,
     views: np.ndarray | None = None,
     classes: Sequence[str | int | bool] | None = None,
+    feature_names: Sequence[str] = (),
     evidence: Evidence | None = None,
     recipe: Recipe | None = None,
     device: str = "auto",
@@ -62,6 +63,7 @@ def train_head(
     noise_rate, noise_type, transition : what is known of the noise; T[i, j] = P(noisy = j | true = i).
     sample_weight : (N,) at least 0, as `noisylib.train_bank`.
     classes : K labels to predict with; by default 0..K-1.
+    feature_names : D names, kept with the head.
     evidence : of these labels, if it is at hand; else it is collected if something must be estimated.
     progress : called with (epochs done, epochs) after each epoch.
 
@@ -100,10 +102,12 @@ def train_head(
         bank.train_epoch(epoch, None)
         if progress is not None:
             progress(epoch + 1, recipe.epochs)
-    return _trained(bank, X, facts, tuple(range(n_classes)) if classes is None else classes)
+    return _trained(bank, X, facts, range(n_classes) if classes is None else classes, feature_names)
 
 
-def _trained(bank: BankInTraining, X: np.ndarray, facts: Facts, classes: Sequence) -> TrainedHead:
+def _trained(
+    bank: BankInTraining, X: np.ndarray, facts: Facts, classes: Sequence, feature_names: Sequence[str]
+) -> TrainedHead:
     """Return what predicts of a bank of one run."""
     D, recipe = X.shape[1], bank.recipe
     mean, std = np.zeros(D), np.ones(D)
@@ -124,6 +128,7 @@ def _trained(bank: BankInTraining, X: np.ndarray, facts: Facts, classes: Sequenc
         recipe=recipe,
         seed=bank.layout.seeds[0],
         told={**told, "estimated": list(facts.estimated)} if told else {},
+        feature_names=tuple(feature_names),
     )
 
 

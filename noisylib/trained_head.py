@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from noisylib.training import EVALUATION_ROWS
 from noisylib.validation import check_features
 
 # What the file says beside the arrays.
-FACTS = ("kind", "classes", "method", "options", "recipe", "seed", "told")
+FACTS = ("kind", "classes", "method", "options", "recipe", "seed", "told", "feature_names")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,7 @@ class TrainedHead:
     recipe : optimisation settings.
     seed : of the start of the heads and the batch order.
     told : what the method was told of the noise, and under "estimated" which of it was estimated.
+    feature_names : D names, or none; where samples come with names, they must be these.
 
     Raises
     ------
@@ -56,9 +57,11 @@ class TrainedHead:
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     told: dict[str, Any] = field(default_factory=dict)
+    feature_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "feature_names", tuple(self.feature_names))
         _check_head(self)
 
     @property
@@ -95,6 +98,24 @@ class TrainedHead:
         blocks = [bank.forward(bank.prepare(x))[:, 0, 0].sum(0) for x in self._blocks(X, dtype)]
         return torch.cat(blocks).numpy()
 
+    def order_of(self, names: Sequence[str]) -> list[int]:
+        """Return where each feature of the training stands among columns of these names.
+
+        Raises
+        ------
+        NoisylibError
+            Some features of the training are not there, or other columns are.
+        """
+        absent = [name for name in self.feature_names if name not in names]
+        others = [name for name in names if name not in self.feature_names]
+        if absent or others:
+            raise NoisylibError(
+                f"the features are not those of the training: {absent[:5]} are missing, {others[:5]} were "
+                "not there. Name or drop columns so that the two agree."
+            )
+        at = {name: i for i, name in enumerate(names)}
+        return [at[name] for name in self.feature_names]
+
     def _blocks(self, X: np.ndarray, dtype: torch.dtype) -> Iterator[Tensor]:
         """Yield z-scored features, (rows, D) at a time."""
         for start in range(0, len(X), EVALUATION_ROWS):
@@ -112,7 +133,8 @@ class TrainedHead:
     def save(self, path: str | Path) -> None:
         """Write the head to `path` as safetensors, or leave `path` as it was if that fails."""
         facts = {name: value for name, value in vars(self).items() if name in FACTS}
-        facts = facts | {"classes": list(self.classes), "recipe": asdict(self.recipe)}
+        facts |= {"classes": list(self.classes), "feature_names": list(self.feature_names)}
+        facts |= {"recipe": asdict(self.recipe)}
         write_head(path, facts, {"mean": self.mean, "std": self.std, **self.weights})
 
 
@@ -139,6 +161,11 @@ def _check_head(head: TrainedHead) -> None:
     """Raise NoisylibError unless the parts of a head fit together."""
     check_name("kind", head.kind, HEAD_KINDS)
     _check_classes(head.classes)
+    if head.feature_names and len(set(head.feature_names)) != head.n_features:
+        raise NoisylibError(
+            f"feature_names holds {len(set(head.feature_names))} different names: "
+            f"{head.n_features} are needed, one for each feature, or none."
+        )
     shapes = {name: values.shape[1:] for name, values in _bank(head).parameters.items()}
     if set(head.weights) != set(shapes):
         raise NoisylibError(

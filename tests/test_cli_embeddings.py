@@ -142,6 +142,28 @@ def test_train_then_predict(folder) -> None:
     assert pd.read_csv("p.csv").row.tolist() == list(range(30))
 
 
+def test_features_are_found_by_their_names(folder) -> None:
+    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(D)])
+    frame.assign(label=OBSERVED).to_csv("named.csv", index=False)
+    frame[frame.columns[::-1]].to_csv("turned.csv", index=False)
+    frame.rename(columns={"f2": "g2"}).to_csv("other.csv", index=False)
+    call("train", "named.csv", "--method", "ce", "--epochs", "5", "--out", "head.safetensors")
+    assert load_head("head.safetensors").feature_names == tuple(frame)
+    for name in ("named", "turned", "mine"):
+        file = "mine.npz" if name == "mine" else f"{name}.csv"
+        call("predict", "head.safetensors", file, "--out", f"{name}-p.csv")
+    assert Path("named-p.csv").read_text() == Path("turned-p.csv").read_text()
+    assert Path("named-p.csv").read_text() == Path("mine-p.csv").read_text(), "an array has no names"
+    message = slip("predict", "head.safetensors", "other.csv", "--features", "", "--out", "p.csv")
+    assert "['f2'] are missing, ['g2'] were not there" in message
+    assert "holds a trained head" in slip("predict", "head.safetensors", "head.safetensors", "--out", "p.csv")
+
+
+def test_a_folder_is_no_place_for_a_file(folder) -> None:
+    (folder / "out.csv").mkdir()
+    assert "out.csv is a folder" in slip("clean", "mine.npz", "--out", "out.csv")
+
+
 def test_train_by_itself_takes_what_is_recommended(folder) -> None:
     expected = json.loads(call("recommend", "mine.npz", "--json").stdout)["method"]
     result = call("train", "mine.npz", "--epochs", "2", "--out", "head.safetensors")

@@ -183,10 +183,28 @@ def test_columns_that_would_slip_in_among_the_features_are_asked_about(tmp_path)
     check(read_embeddings(path, features="f"), WORDS)
 
 
+def test_text_that_is_not_numbered_like_the_features_is_left_out(tmp_path) -> None:
+    path = write(tmp_path / "a.csv", {**COLUMNS, "f": WORDS, "af1": WORDS, "label": WORDS})
+    check(read_embeddings(path), WORDS)
+
+
+def test_features_are_named_if_they_are_columns(tmp_path) -> None:
+    assert read_embeddings(write(tmp_path / "a.csv", COLUMNS)).column_names == tuple(COLUMNS)
+    assert read_embeddings(write(tmp_path / "a.npz", {"X": X})).column_names == ()
+
+
 # Parts ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("split", [PARTS, np.array([0] * 6 + [1] * 2 + [2] * 4), np.char.upper(PARTS)])
+@pytest.mark.parametrize(
+    "split",
+    [
+        PARTS,
+        np.array([0] * 6 + [1] * 2 + [2] * 4),
+        np.char.upper(PARTS),
+        np.repeat([0.0, 1.0, 2.0], [6, 2, 4]),
+    ],
+)
 @pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv"])
 def test_training_rows_are_read_unless_another_part_is_asked_for(tmp_path, split, suffix: str) -> None:
     arrays = {"X": X} if suffix == ".npz" else dict(COLUMNS)
@@ -323,6 +341,10 @@ def test_arrays_that_do_not_fit(tmp_path, arrays: dict, message: str) -> None:
         ("f0,label\n1,a\n2\n", "cannot be read as CSV"),
         ("label\na\n", "has no column of numbers or lists to take features from. It has: 'label'"),
         ("f0,label\n", "has no rows"),
+        (
+            "f0,f1,f2,label\n1,2,3,a\n2,missing,,b\n",
+            "'f1' do not hold numbers alone, but 2 other .* called 'f'",
+        ),
     ],
 )
 def test_tables_that_do_not_fit(tmp_path, text: str, message: str) -> None:

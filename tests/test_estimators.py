@@ -69,9 +69,8 @@ def test_head_and_judgements_are_those_of_the_functions() -> None:
     head = train_head(X, codes, K, method="coteaching", recipe=recipe, evidence=seen, device="cpu")
     np.testing.assert_array_equal(fitted.predict_proba(X_TEST), head.probabilities(X_TEST))
     assert fitted.head_.told == head.told == {"noise_rate": fitted.noise_rate_, "estimated": ["noise_rate"]}
-    known = {"noise_rate": fitted.noise_rate_, "T": fitted.transition_}
-    np.testing.assert_array_equal(fitted.clean_probability_, clean_probability(seen, **known))
-    suggested = np.array(["a", "b", "c"])[predicted_labels(seen, **known)]
+    np.testing.assert_array_equal(fitted.clean_probability_, clean_probability(seen))
+    suggested = np.array(["a", "b", "c"])[predicted_labels(seen)]
     assert fitted.predicted_labels_.tolist() == suggested.tolist()
     assert (fitted.method_, fitted.recommendation_) == ("coteaching", None)
     np.testing.assert_allclose(fitted.transition_.sum(1), 1)
@@ -92,11 +91,23 @@ def test_learns_and_finds_wrong_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (fitted.predicted_labels_ == NAMES[y[:500]]).mean() > 0.9
 
 
-@pytest.mark.parametrize("labels", [LABELS, Y, Y.astype(float), Y > 0, pd.Series(LABELS, dtype="category")])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        LABELS,
+        Y,
+        Y.astype(float),
+        Y > 0,
+        pd.Series(LABELS, dtype="category"),
+        pd.Series(Y > 0, dtype="boolean"),
+    ],
+)
 def test_predicts_labels_of_the_kind_it_was_given(labels) -> None:
     fitted = made(epochs=1).fit(X, labels)
     values = sorted(set(np.asarray(labels).tolist()))
     assert fitted.classes_.tolist() == values
+    kind = int if isinstance(values[0], float) else type(values[0])
+    assert {type(value) for value in [*fitted.classes_.tolist(), *fitted.predict(X_TEST).tolist()]} == {kind}
     assert set(fitted.predict(X_TEST).tolist()) | set(fitted.predicted_labels_.tolist()) <= set(values)
 
 
@@ -104,7 +115,7 @@ def test_data_frames_keep_their_names() -> None:
     names = [f"f{i}" for i in range(D)]
     frame = pd.DataFrame(X, columns=names)
     fitted = made(epochs=2).fit(frame, pd.Series(LABELS))
-    assert fitted.feature_names_in_.tolist() == names
+    assert fitted.feature_names_in_.tolist() == names == list(fitted.head_.feature_names)
     plain = made(epochs=2).fit(X, LABELS).predict_proba(X)
     np.testing.assert_allclose(fitted.predict_proba(frame), plain, rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="feature names should match"):
@@ -161,6 +172,26 @@ def test_given_facts_are_told() -> None:
         "noise_rate": 0.3,
         "estimated": [],
     }
+
+
+def test_a_given_matrix_also_says_the_rate() -> None:
+    T = np.full((K, K), 0.1) + 0.7 * np.eye(K)
+    fitted = made("coteaching", transition=T, epochs=1).fit(X, Y)
+    assert fitted.noise_rate_ == pytest.approx(0.2), "the classes are equally frequent"
+    assert fitted.head_.told["noise_rate"] == fitted.noise_rate_
+    (seen,) = collect_evidence(X, Y, K, seeds=[0], device="cpu")
+    np.testing.assert_array_equal(fitted.clean_probability_, clean_probability(seen, T=T))
+
+
+def test_parameters_may_be_numbers_of_numpy() -> None:
+    fitted = made(epochs=np.int64(1), learning_rate=np.float32(0.5), assess_labels=False).fit(X, LABELS)
+    assert (fitted.head_.recipe.epochs, fitted.head_.recipe.learning_rate) == (1, 0.5)
+
+
+def test_noise_that_no_label_can_be_judged_under_is_refused_before_the_training(monkeypatch) -> None:
+    monkeypatch.setattr(estimators, "train_head", None)
+    with pytest.raises(NoisylibError, match=r"noise_rate=0.7.* below \(K - 1\) / K"):
+        made(noise_rate=0.7).fit(X, LABELS)
 
 
 def test_sample_weights_reach_the_head_and_must_fit_the_method() -> None:

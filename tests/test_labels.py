@@ -20,6 +20,7 @@ CATEGORIES = pd.Categorical(["x", "a", "x"], categories=["x", "unused", "a"])
         (np.array([7, 3], dtype=np.uint8), [1, 0], [3, 7]),
         ([True, False], [1, 0], [False, True]),
         ([2.0, 1.0, 2.0], [1, 0, 1], [1, 2]),
+        (np.array([2.0, 1.0, 2.0], dtype=np.float16), [1, 0, 1], [1, 2]),
         (np.array([2, 1.0], dtype=object), [1, 0], [1, 2]),
         (np.array(["b", "a"], dtype=object), [1, 0], ["a", "b"]),
         (np.array(["b", "a"], dtype=np.dtypes.StringDType()), [1, 0], ["a", "b"]),

@@ -204,6 +204,14 @@ def test_rare_classes_are_named(known) -> None:
     assert "rare 4 (1) and 2 more." in text
 
 
+def test_classes_spelt_in_several_ways_are_named() -> None:
+    spelt = np.array(["Naevus", "naevus ", "na evus"])[Y]
+    (text,) = check_data(X, spelt).warnings
+    assert "count as several: 'Naevus', 'naevus '. Spell" in text
+    assert not check_data(X, Y).warnings
+    assert not check_data(X, NAMES[Y]).warnings
+
+
 def test_some_constant_features_are_fine(known) -> None:
     wide = np.column_stack([X, np.ones(N)])
     assert check_data(wide, Y).warnings == ()
@@ -235,10 +243,10 @@ def test_hopeless_labels_are_pointed_out(known, monkeypatch, rate, purity, text:
     [
         ({"X": X[0]}, r"X has shape \(4,\)"),
         ({"X": X.astype(str)}, "numbers of shape"),
-        ({"X": np.where(X == X[3, 1], None, X)}, "NaN or infinite values in 1 rows, first in row 3"),
-        ({"X": np.where(X == X[3, 1], "x", X.astype(object))}, "dtype object: numbers of shape"),
+        ({"X": np.where(X[3, 1] == X, None, X)}, "NaN or infinite values in 1 rows, first in row 3"),
+        ({"X": np.where(X[3, 1] == X, "x", X.astype(object))}, "dtype object: numbers of shape"),
         ({"X": pd.DataFrame(X).assign(site="a", sex="b")}, "hold numbers: 'site', 'sex'. Pass the columns"),
-        ({"X": pd.DataFrame(X).convert_dtypes().where(X != X[3, 1])}, "in 1 rows, first in row 3"),
+        ({"X": pd.DataFrame(X).convert_dtypes().where(X[3, 1] != X)}, "in 1 rows, first in row 3"),
         ({"X": scipy.sparse.csr_matrix(X)}, r"X is sparse.* pass X.toarray\(\)"),
         (
             {"X": np.where(np.arange(N)[:, None] == 5, np.nan, X)},

@@ -270,13 +270,13 @@ def test_missing_fact_is_estimated_from_features_and_labels() -> None:
 @pytest.mark.parametrize("name", ["ce", "dividemix", "cufit", "turn", "forward_oracle"])
 @pytest.mark.parametrize("head", ["linear", "adapter"])
 def test_file_gives_back_the_head(name: str, head: str, tmp_path: Path) -> None:
-    kept = trained(name, head, classes=["a", "b", "ü"])
+    kept = trained(name, head, classes=["a", "b", "ü"], feature_names=[f"f{i}" for i in range(D)])
     kept.save(tmp_path / "new" / "head.safetensors")
     back = load_head(tmp_path / "new" / "head.safetensors")
     np.testing.assert_array_equal(back.logits(X_TEST), kept.logits(X_TEST))
     assert back.predict(X_TEST).tolist() == kept.predict(X_TEST).tolist()
     assert set(kept.options) == {option.name for option in fields(METHODS[name])}
-    for field in ("kind", "classes", "method", "options", "recipe", "seed", "told"):
+    for field in ("kind", "classes", "method", "options", "recipe", "seed", "told", "feature_names"):
         assert getattr(back, field) == getattr(kept, field), field
     assert (back.mean.dtype, back.weights["W"].dtype) == (np.float64, np.float32)
 
@@ -367,6 +367,7 @@ def _one_class_less(facts: dict, arrays: dict) -> None:
         (resealed(lambda f, a: a.update(mean=np.zeros(D - 1))), "has shape"),
         (resealed(lambda f, a: f.update(kind="forest")), "kind='forest' is unknown"),
         (resealed(lambda f, a: f.update(classes=["a", "a", "b"])), "two different labels"),
+        (resealed(lambda f, a: f.update(feature_names=["a"] * D)), "feature_names holds 1 different names"),
         (resealed(lambda f, a: f.pop("classes")), "no usable head .'classes'"),
         (resealed(lambda f, a: f["recipe"].update(epochs=0)), "recipe.epochs=0"),
         (resealed(lambda f, a: f["recipe"].update(patience=3)), "unexpected keyword"),
@@ -379,6 +380,16 @@ def test_damaged_files_are_refused(damage: Callable[[Path], None], text: str, tm
     with pytest.raises(NoisylibError, match=text) as caught:
         load_head(path)
     assert str(path) in str(caught.value)
+
+
+def test_features_are_ordered_by_name() -> None:
+    kept = trained(feature_names=[f"f{i}" for i in range(D)])
+    turned = kept.feature_names[::-1]
+    assert kept.order_of(turned) == list(range(D))[::-1]
+    np.testing.assert_array_equal(X_TEST[:, ::-1][:, kept.order_of(turned)], X_TEST)
+    for names in (turned[1:], (*turned, "age")):
+        with pytest.raises(NoisylibError, match=r"are missing, .* were not there"):
+            kept.order_of(names)
 
 
 def test_missing_file() -> None:
