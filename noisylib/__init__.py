@@ -14,6 +14,7 @@ from noisylib.citations import cite
 from noisylib.comparison import compare_methods
 from noisylib.data.catalog import DATASETS, dataset_info
 from noisylib.data.simulate import GaussianBed
+from noisylib.errors import NoisylibError
 from noisylib.features.bank import BankMeta, FeatureBank, load_bank
 from noisylib.methods import METHODS, make_method
 from noisylib.noise import NoisyLabels, inject, transition_matrix
@@ -33,6 +34,7 @@ __all__ = [
     "GaussianBed",
     "NoisyLabelClassifier",
     "NoisyLabels",
+    "NoisylibError",
     "Recipe",
     "Recommendation",
     "RunResults",

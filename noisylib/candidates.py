@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import numpy as np
+
+from noisylib.errors import NoisylibError
 from noisylib.methods import METHODS, Method, make_method
 
 # The authors' setting where noise is real, and so of unknown rate and type: no unlabelled loss, no penalty
@@ -61,3 +64,17 @@ CANDIDATES: dict[str, Candidate] = {
         _candidate("dividemix", "DivideMix, told nothing", **UNTOLD_DIVIDEMIX),
     )
 }
+
+
+def able_candidates(y: np.ndarray, n_classes: int, head: str, *, weighted: bool = False) -> list[str]:
+    """Return the candidates that can train a head of this kind on `y` (N,), with sample weights if asked."""
+    able = []
+    for key, candidate in CANDIDATES.items():
+        try:
+            candidate.method.check_labels(y[None], n_classes)
+            candidate.method.head_kinds(head)
+        except NoisylibError:
+            continue
+        if candidate.method.mean_of_samples or not weighted:
+            able.append(key)
+    return able

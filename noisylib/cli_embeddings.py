@@ -130,6 +130,7 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train a head on embeddings with doubtful labels and keep it as safetensors."""
+    from noisylib.candidates import able_candidates
     from noisylib.labels import encode_labels
     from noisylib.recipe import Recipe
     from noisylib.trained import train_head
@@ -139,7 +140,8 @@ def train(
     codes, classes = encode_labels(read.labels())
     told: dict[str, Any] = {} if noise_rate is None else {"noise_rate": noise_rate}
     if method == "auto":
-        method, estimated = _recommended(read.X, read.labels(), metric, seed)
+        able = able_candidates(codes, len(classes), head.value)
+        method, estimated = _recommended(read.X, read.labels(), metric, able, seed)
         told = {**estimated, **told}
     recipe = Recipe() if epochs is None else Recipe(epochs=epochs, score_epochs=1)
     with _following("epochs", recipe.epochs) as progress:
@@ -203,14 +205,16 @@ def _read(file: Path, features: str | None, labels: str | None, split: str | Non
     return read
 
 
-def _recommended(X: np.ndarray, y: np.ndarray, metric: Metric, seed: int) -> tuple[str, dict[str, float]]:
-    """Return the recommended method, and what it has to be told, as estimated."""
+def _recommended(
+    X: np.ndarray, y: np.ndarray, metric: Metric, methods: list[str], seed: int
+) -> tuple[str, dict[str, float]]:
+    """Return the recommended one of `methods`, and what it has to be told, as estimated."""
     from noisylib.candidates import CANDIDATES
     from noisylib.facts import HIGHEST_RATE, LOWEST_RATE
     from noisylib.recommendation import recommend as choose
 
     with _following("steps", 100) as progress:
-        found = choose(X, y, metric=metric.value, seed=seed, progress=progress)
+        found = choose(X, y, metric=metric.value, methods=methods, seed=seed, progress=progress)
     typer.echo(f"recommended: {found.title} ({found.method})", err=True)
     rate = min(max(found.noise_rate, LOWEST_RATE), HIGHEST_RATE)
     return found.method, {"noise_rate": rate} if "noise_rate" in CANDIDATES[found.method].given else {}

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from noisylib.candidates import CANDIDATES
+from noisylib.candidates import able_candidates
 from noisylib.descriptors import describe
 from noisylib.errors import NoisylibError, check_name
 from noisylib.evidence import FOLDS, Evidence, collect_evidence
@@ -20,7 +20,7 @@ from noisylib.facts import rate_of
 from noisylib.label_quality import clean_probability, predicted_labels
 from noisylib.labels import encode_labels
 from noisylib.methods import METHODS, Method
-from noisylib.noise_estimate import estimate_noise
+from noisylib.noise_estimate import estimate_noise, transition_at_rate
 from noisylib.recipe import Recipe
 from noisylib.trained import train_head
 from noisylib.validation import check_rates, check_transitions
@@ -213,7 +213,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             X,
             self.classes_[y],
             metric=self.metric,
-            methods=_able(y, len(self.classes_), self.head, weighted),
+            methods=able_candidates(y, len(self.classes_), self.head, weighted=weighted),
             seed=seed,
             evidence=evidence,
         )
@@ -226,7 +226,10 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             rate = rate_of(np.asarray(T, dtype=np.float64), y)
         if evidence is not None and (rate is None or T is None):
             found = estimate_noise(evidence, describe(X, evidence))
-            rate, T = found.rate if rate is None else rate, found.T if T is None else T
+            if T is None:
+                shares = np.bincount(y, minlength=len(self.classes_)) / len(y)
+                T = found.T if rate is None else transition_at_rate(found.T, shares, rate)
+            rate = found.rate if rate is None else rate
         self.noise_rate_ = rate
         self.transition_ = None if T is None else np.array(T, dtype=np.float64)
 
@@ -248,17 +251,3 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             sys.stderr.write(f"\rnoisylib: epoch {done} of {of}" + ("\n" if done == of else ""))
 
         return show
-
-
-def _able(y: np.ndarray, n_classes: int, head: str, weighted: bool) -> list[str]:
-    """Return the candidates that can train this head on labels `y` (N,), with sample weights if need be."""
-    able = []
-    for key, candidate in CANDIDATES.items():
-        try:
-            candidate.method.check_labels(y[None], n_classes)
-            candidate.method.head_kinds(head)
-        except NoisylibError:
-            continue
-        if candidate.method.mean_of_samples or not weighted:
-            able.append(key)
-    return able

@@ -13,6 +13,7 @@ from noisylib.candidates import CANDIDATES
 from noisylib.methods import Method, make_method
 from noisylib.methods.correction import check_invertible
 from noisylib.methods.coteaching_by_class import observed_purity
+from noisylib.noise_estimate import transition_at_rate
 from noisylib.validation import check_rates, check_transitions
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def settle(
 
     A given transition matrix also says rate and type, where they are not given. A method named by its name
     that has a setting for people who know nothing (DivideMix) gets it if a fact it would ask for is not
-    given; every other fact that a method is told and that is not given is estimated.
+    given; every other fact that a method is told and that is not given is estimated, a matrix at the rate
+    that is given.
 
     Parameters
     ----------
@@ -83,11 +85,11 @@ def settle(
         settled = CANDIDATES[method].method
         missing = [fact for fact in settled.told if given.get(fact) is None]
     if missing:
-        found = estimate()
+        found, shares = estimate(), np.bincount(y, minlength=n_classes) / len(y)
         estimated = {
             "noise_rate": float(np.clip(found.rate, LOWEST_RATE, HIGHEST_RATE)),
             "noise_type": type_of(found.T),
-            "transition": found.T,
+            "transition": found.T if noise_rate is None else transition_at_rate(found.T, shares, noise_rate),
         }
         given |= {fact: estimated[fact] for fact in missing}
     return settled, Facts(**{fact: given[fact] for fact in settled.told}, estimated=tuple(missing))

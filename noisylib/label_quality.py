@@ -12,7 +12,7 @@ import numpy as np
 
 from noisylib.errors import NoisylibError
 from noisylib.evidence import Evidence
-from noisylib.noise_estimate import class_shares, estimate_noise, joint_at_rate
+from noisylib.noise_estimate import class_shares, estimate_noise, transition_at_rate
 
 FEWEST = 5  # samples of an observed class; with fewer, folds without a single one of them are likely
 STEPS = 20  # of undoing the noise in probabilities; more changes little but sharpens their errors
@@ -167,11 +167,7 @@ def _transition(
     T = estimate_noise(evidence).T if T is None else _check_transition(T, K)
     if noise_rate is None:
         return T
-    # A trace of plain noise lets any rate be reached, also from a T without noise.
-    pattern = (1.0 - TRACE) * T + TRACE / K
-    joint = joint_at_rate(pattern, observed, noise_rate)
-    shares = joint.sum(0)
-    return np.divide(joint.T, shares[:, None], out=np.eye(K), where=shares[:, None] > 0)
+    return transition_at_rate(T, observed, noise_rate)
 
 
 def _check_transition(T: np.ndarray, n_classes: int) -> np.ndarray:

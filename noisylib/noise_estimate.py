@@ -18,6 +18,7 @@ from noisylib.evidence import Evidence
 from noisylib.noise_rate import shipped_rule
 
 STEPS = 100  # of the estimate of class shares; each raises the likelihood of the observed labels
+PLAIN = 1e-3  # of plain noise is in a matrix that is brought to another rate
 TRACE = 1e-6  # of a plain pattern is in every pattern, so that any rate can be reached by scaling
 
 
@@ -111,6 +112,18 @@ def joint_at_rate(flips: np.ndarray, observed: np.ndarray, rate: float) -> np.nd
         left = max(left - most[over].sum(), 0.0)
     wrong = off * factor[:, None]
     return wrong + np.diag(observed - wrong.sum(1))
+
+
+def transition_at_rate(T: np.ndarray, observed: np.ndarray, rate: float) -> np.ndarray:
+    """Return the transition matrix (K, K) with the pattern of `T` at another noise rate; see `joint_at_rate`.
+
+    A class of no share keeps its labels. Any rate can be reached, also from a `T` without noise, whose
+    wrong labels are then spread evenly.
+    """
+    K = len(T)
+    joint = joint_at_rate((1 - PLAIN) * T + PLAIN / K, observed, rate)
+    shares = joint.sum(0)
+    return np.divide(joint.T, shares[:, None], out=np.eye(K), where=shares[:, None] > 0)
 
 
 def class_shares(T: np.ndarray, observed: np.ndarray) -> np.ndarray:

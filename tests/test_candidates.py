@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from small_bank import X_TEST, Y_TEST, K, X, noisy
 
-from noisylib.candidates import CANDIDATES
+from noisylib.analysis.selector import load_selector
+from noisylib.candidates import CANDIDATES, able_candidates
 from noisylib.errors import NoisylibError
 from noisylib.methods import METHODS
 from noisylib.recipe import Recipe
@@ -53,3 +54,16 @@ def test_each_trains_with_what_it_is_given_and_no_more(key: str) -> None:
     if given:
         with pytest.raises(NoisylibError, match="noise_rate"):
             trained(key)
+
+
+def test_selector_knows_every_candidate() -> None:
+    assert set(load_selector().content["candidates"]) == set(CANDIDATES)
+
+
+def test_candidates_that_cannot_train_here_are_left_out() -> None:
+    y = np.repeat([0, 1], 20)
+    assert able_candidates(y, 2, "adapter") == list(CANDIDATES)
+    assert "turn" not in able_candidates(y, 2, "mlp")
+    weighted = able_candidates(y, 2, "adapter", weighted=True)
+    assert "ce" in weighted
+    assert not {"dividemix", "coteaching"} & set(weighted)

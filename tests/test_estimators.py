@@ -183,6 +183,14 @@ def test_a_given_matrix_also_says_the_rate() -> None:
     np.testing.assert_array_equal(fitted.clean_probability_, clean_probability(seen, T=T))
 
 
+def test_an_estimated_matrix_has_the_rate_that_is_given() -> None:
+    fitted = made("forward_oracle", noise_rate=0.3, epochs=1).fit(X, Y)
+    T = fitted.transition_
+    shares = np.linalg.solve(T.T, np.bincount(Y) / len(Y))  # of the true classes
+    assert (shares * (1 - np.diag(T))).sum() == pytest.approx(0.3)
+    np.testing.assert_allclose(fitted.head_.told["transition"], T)
+
+
 def test_parameters_may_be_numbers_of_numpy() -> None:
     fitted = made(epochs=np.int64(1), learning_rate=np.float32(0.5), assess_labels=False).fit(X, LABELS)
     assert (fitted.head_.recipe.epochs, fitted.head_.recipe.learning_rate) == (1, 0.5)

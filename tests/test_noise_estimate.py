@@ -8,7 +8,14 @@ import pytest
 from noisylib.anchors import Anchors
 from noisylib.descriptors import describe_labels
 from noisylib.evidence import Evidence
-from noisylib.noise_estimate import NoiseEstimate, class_shares, estimate_noise, flip_pattern, joint_at_rate
+from noisylib.noise_estimate import (
+    NoiseEstimate,
+    class_shares,
+    estimate_noise,
+    flip_pattern,
+    joint_at_rate,
+    transition_at_rate,
+)
 
 PAIRS = np.array([[0.7, 0.3, 0.0], [0.2, 0.8, 0.0], [0.1, 0.1, 0.8]])
 
@@ -131,3 +138,14 @@ def test_flip_pattern_by_hand() -> None:
     found = flip_pattern(anchors, confident)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert (found > 0).all()
+
+
+def test_a_matrix_is_brought_to_another_rate() -> None:
+    T, observed = np.array([[0.8, 0.2], [0.0, 1.0]]), np.array([0.4, 0.6])
+    scaled = transition_at_rate(T, observed, 0.3)
+    shares = np.linalg.solve(scaled.T, observed)  # of the true classes: shares @ T = observed
+    assert scaled.sum(1) == pytest.approx([1, 1])
+    assert (shares * (1 - np.diag(scaled))).sum() == pytest.approx(0.3)
+    assert scaled[0, 1] > 50 * scaled[1, 0]  # the pattern stays
+    plain = transition_at_rate(np.eye(2), np.array([0.5, 0.5]), 0.1)
+    assert plain == pytest.approx(np.array([[0.9, 0.1], [0.1, 0.9]]))
