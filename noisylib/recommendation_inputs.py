@@ -160,7 +160,7 @@ def _duplicates(X: np.ndarray, y: np.ndarray) -> str:
     same_group = groups[order][1:] == groups[order][:-1]
     mixed = np.unique(groups[order][1:][same_group & (y[order][1:] != y[order][:-1])])
     clash = int(sizes[mixed].sum())
-    text = f"{repeated:,} rows repeat the features of another row"
+    text = f"{repeated:,} {'row repeats' if repeated == 1 else 'rows repeat'} the features of another row"
     if clash:
         text += f", and {clash:,} rows share theirs with a row of another label, so some label is wrong"
     return f"{text}. Copies vouch for each other's labels, right or wrong: keep one of each."

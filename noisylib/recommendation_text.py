@@ -39,6 +39,8 @@ def explain(found: Recommendation, file: str | None = None, arguments: str | Non
 def percent(fraction: float) -> str:
     """Return a fraction in percent, without decimals unless it is below 1 %."""
     value = 100 * fraction
+    if 0 < value < 0.05:
+        return "below 0.1 %"
     return f"{value:.1f} %" if 0 < value < 0.95 else f"{value:.0f} %"
 
 

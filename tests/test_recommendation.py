@@ -19,6 +19,7 @@ from noisylib.errors import NoisylibError
 from noisylib.evidence import collect_evidence
 from noisylib.recommendation import Recommendation, recommend
 from noisylib.recommendation_inputs import check_data, draw_rows, equal_rows
+from noisylib.recommendation_text import percent
 
 K, N, D = 3, 120, 4
 X, Y = blobs(N, K, D)
@@ -176,7 +177,14 @@ def test_equal_rows_share_a_number() -> None:
     assert len(pairs) == 9
 
 
+def test_percents_are_never_rounded_to_nothing() -> None:
+    shown = [percent(value) for value in (0.0, 0.0004, 0.0006, 0.004, 0.25)]
+    assert shown == ["0 %", "below 0.1 %", "0.1 %", "0.4 %", "25 %"]
+
+
 def test_duplicates_are_counted_and_clashes_named(known) -> None:
+    (text,) = check_data(np.concatenate([X, X[:1]]), np.concatenate([Y, Y[:1]])).warnings
+    assert text.startswith("1 row repeats the features of another row.")
     twins = np.concatenate([X, X[:4], X[:1]])
     y = np.concatenate([Y, Y[:4], Y[:1]])
     (text,) = check_data(twins, y).warnings
