@@ -3,7 +3,8 @@
 A label is judged by Bayes' rule. How likely each class is for a sample comes from a head that never saw its
 label and from its neighbours; how likely a class is observed as another comes from the transition matrix. The
 second part is what scores such as the probability of the observed label lack: where one class is often
-observed as another, a sample that may well be of the first is suspect. No weight in here is fitted to data.
+observed as another, a sample that may well be of the first is suspect. No weight in here is
+fitted to data; the noise rate behind an estimated matrix comes from a rule that is.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ class Recommendation:
     ----------
     method, title : key of the recommended method, and its name for people.
     metric : the score that is meant, "balanced_accuracy" or "accuracy".
-    expected_regret, low, high : of the method, and where 8 in 10 cases of unseen kinds of
-        images were.
+    expected_regret, low, high : of the method, and where about 8 in 10 conditions of unseen kinds of images
+        were; see `noisylib.analysis.selector.Expectation`.
     score, score_error : expected score on clean test data, and the mean error of that expectation on kinds
         of images that it had not seen.
     ranking : all methods in question, best first, this one included.

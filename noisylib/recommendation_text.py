@@ -62,8 +62,8 @@ def _expectation(found: Recommendation) -> str:
     if others > 1:
         text += (
             f" That is {points(found.expected_regret)} points below the best of {others} methods, which "
-            f"nobody knows beforehand: {points(found.low)} to {points(found.high)} points in 8 of 10 cases "
-            "on kinds of images that the choice had not learned from."
+            f"nobody knows beforehand: {points(found.low)} to {points(found.high)} points in about 8 of 10 "
+            "cases on kinds of images that the choice had not learned from."
         )
     return text
 

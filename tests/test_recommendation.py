@@ -310,7 +310,8 @@ Use        ELR (--method elr)
            Expect balanced accuracy of about 80 % (the mean over classes of the share that is
            recognised, on clean test data); such forecasts were off by 5.5 points on average.
            That is 0.4 points below the best of 3 methods, which nobody knows beforehand: 0.0 to
-           2.1 points in 8 of 10 cases on kinds of images that the choice had not learned from.
+           2.1 points in about 8 of 10 cases on kinds of images that the choice had not learned
+           from.
 
 Or         CUFIT-head (--method cufit): 1.1 points below the best (0.2 to 3.0), 0.7 more than
            the first; the intervals do not tell the two apart.

@@ -150,8 +150,12 @@ def check_class_risk(found: pd.DataFrame) -> pd.DataFrame:
         risk[here] = _risk(state, found.loc[here, list(INPUTS)].to_numpy(float), found["candidate"][here])
         constant[here] = _family_weights(train["family"]) @ train["dead"].to_numpy(float)
     rows = {}
-    for name in [*np.unique(family), "all"]:
-        here = np.ones(len(found), bool) if name == "all" else family == name
+    groups = {name: family == name for name in np.unique(family)}
+    # Between made data and images most of the contrast is easy, so images are counted by themselves too.
+    groups |= {"images": family != "made", "all": np.ones(len(found), bool)}
+    for name, here in groups.items():
+        if not here.any():
+            continue
         both = 0 < dead[here].sum() < here.sum()
         named = risk[here] > RISK
         rows[name] = {

@@ -38,8 +38,10 @@ class Expectation:
     Attributes
     ----------
     regret : expected score of the best candidate minus that of this one, >= 0.
-    low, high : the regret that held-out families had, between its 10th and 90th percentile, >= 0: eight of
-        ten draws of unseen kinds of images were inside, families counting alike.
+    low, high : `regret` and what the regret of held-out families exceeded the expected one by, its 10th and
+        90th percentile, >= 0. About eight in ten conditions of unseen kinds of images were inside, families
+        counting alike; for some methods and kinds fewer, and other choices of methods borrow the
+        percentiles of all, or of the cheap ones. A condition is a mean over three runs.
     score : expected score, in [0, 1]. It says less than the regret: scores of different data sets differ
         by more than those of methods.
     """

@@ -3,7 +3,8 @@
 The archive already has most of these methods on whole banks, as they are: those runs are not trained again,
 and `noisylib.study.advice_rows` joins the two tables. New are, on the archive's own noisy labels, the methods
 that a study tells something (here it is estimated, or left out) and TURN-head; and all methods on parts of
-the banks and on Gaussian beds.
+the banks and on Gaussian beds. Co-teaching's rate comes from the shipped rule, which knows these kinds of
+images.
 """
 
 from __future__ import annotations

@@ -87,7 +87,10 @@ def test_one_outcome_only_is_refused() -> None:
 def test_families_are_judged_unseen() -> None:
     found = planted(3000)
     table = check_class_risk(found)
-    assert table.index.tolist() == ["a", "b", "c", "all"]
+    assert table.index.tolist() == ["a", "b", "c", "images", "all"]
+    made = check_class_risk(found.assign(family=found["family"].replace("c", "made")))
+    assert made.loc["images", "classes"] == (found["family"] != "c").sum()
+    assert made.loc["all", "classes"] == 3000
     assert (table["auroc"] > 0.9).all()
     assert (table["brier"] < table["brier_constant"]).all()
     np.testing.assert_allclose(table.loc["all", "classes"], 3000)

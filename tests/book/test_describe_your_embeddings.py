@@ -102,7 +102,7 @@ def test_the_table_of_what_was_found_names_classes_and_what_is_odd(found, table)
     assert dict(yours.found_table(table.read, table.data).to_numpy())["Names of samples"] == "yes"
     copies = check_data(np.r_[table.read.X, table.read.X[:1]], np.r_[table.read.y, table.read.y[:1]])
     odd = dict(yours.found_table(table.read, copies).to_numpy())["To be aware of"]
-    assert odd.startswith("1 rows repeat")
+    assert odd.startswith("1 row repeats")
 
 
 def test_the_recommendation_is_that_of_the_fit_or_asked_for_beside_a_named_method(found) -> None:

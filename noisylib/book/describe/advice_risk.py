@@ -41,13 +41,13 @@ def _percent(value: float) -> str:
 
 def risk_text(table: pd.DataFrame) -> str:
     """Return in words whether the flags are worth looking at."""
-    row = table.loc["all"]
+    row = table.loc["images" if "images" in table.index else "all"]
     if np.isnan(row["auroc"]):
         return "No class of any run was given up, or every one: there is nothing to foresee."
     quality = "well" if row["auroc"] >= USEFUL else "fairly" if row["auroc"] >= FAIR else "poorly"
     text = (
-        f"Over all left-out families the risk ranks classes {quality}: a class that is never predicted has a "
-        f"higher risk than one that is predicted in {100 * row['auroc']:.0f}{NBSP}% of pairs. "
+        f"Over all left-out kinds of images the risk ranks classes {quality}: a class that is never "
+        f"predicted has a higher risk than one that is predicted in {100 * row['auroc']:.0f}{NBSP}% of pairs. "
     )
     if np.isnan(row["right"]):
         text += f"No class had a risk above {100 * RISK:g}{NBSP}%, so nothing was flagged. "
