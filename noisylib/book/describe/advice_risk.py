@@ -47,7 +47,7 @@ def risk_text(table: pd.DataFrame) -> str:
     quality = "well" if row["auroc"] >= USEFUL else "fairly" if row["auroc"] >= FAIR else "poorly"
     text = (
         f"Over all left-out kinds of images the risk ranks classes {quality}: a class that is never "
-        f"predicted has a higher risk than one that is predicted in {100 * row['auroc']:.0f}{NBSP}% of pairs. "
+        f"predicted has a higher risk than one that is in {100 * row['auroc']:.0f}{NBSP}% of pairs. "
     )
     if np.isnan(row["right"]):
         text += f"No class had a risk above {100 * RISK:g}{NBSP}%, so nothing was flagged. "
