@@ -23,7 +23,7 @@ WARNING = "#d55e00"
 
 def noise_title(noise_type: str) -> str:
     """Return the noise type as a heading."""
-    return NOISE_TITLES.get(noise_type, noise_type.capitalize())
+    return NOISE_TITLES.get(noise_type, noise_type[:1].upper() + noise_type[1:])
 
 
 @book_figure

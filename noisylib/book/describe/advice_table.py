@@ -26,8 +26,7 @@ def decision_table(frame: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFra
             "Regret": _range(row["regret"], row["low"], row["high"]),
             "Held out": f"{100 * row['held_out']:.1f}",
             "Next": f"{titles[row['other']]} ({100 * row['other_regret']:.1f})",
-            "Conditions": str(row["conditions"]),
-            "Families": str(row["families"]),
+            "Rests on": f"{row['conditions']}{NBSP}({row['families']})",
         }
         for row in frame.to_dict("records")
     ]

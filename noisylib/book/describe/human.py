@@ -10,7 +10,7 @@ import numpy as np
 from noisylib.analysis.label_noise import spread_evenly, transition
 from noisylib.book.describe.banks import bank_title
 from noisylib.book.describe.human_live import HUMAN, SYMMETRIC, Case, counts_of
-from noisylib.book.tables import mean_sd, method_titles
+from noisylib.book.tables import NBSP, mean_sd, method_titles
 from noisylib.data.catalog import DATASETS
 from noisylib.data.classmaps import CIFAR100_SUPERCLASSES
 
@@ -31,7 +31,7 @@ SETS_CAPTION = (
     "and with the most. *Top share*: of the wrong labels of a class, those that went to its most frequent "
     "wrong label, mean of the classes. *To symmetric*, *to one other*, *to pair flip*: the least share of "
     "all labels that must change to make it noise of that kind at the same rate: spread evenly, each class "
-    "into its most frequent wrong label, or each into the next one. *By chance*: the same of drawn symmetric "
+    "into its most frequent wrong label, or each into the next one. In brackets: the same of drawn symmetric "
     "noise. The label files are licensed CC BY-NC 4.0."
 )
 ASSESSED_CAPTION = (
@@ -61,19 +61,24 @@ def sets_table(table: pd.DataFrame) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "File": [NAMES[name] for name in table["dataset"]],
-            "Labels": [f"`{name}`: {SETS[name]}" for name in table["labels"]],
+            "Labels": [
+                f"{NAMES[dataset]} `{name}`: {SETS[name]}"
+                for dataset, name in zip(table["dataset"], table["labels"], strict=True)
+            ],
             "Wrong": _percent(table["realised_rate"]),
             "Lowest class": _percent(map(min, table["class_rate"])),
             "Highest class": _percent(map(max, table["class_rate"])),
-            "Top share": _percent(table["mean_top_share"]),
-            "by chance": _percent(table["chance_top_share"]),
-            "To symmetric": _percent(table["to_symmetric"]),
-            "by chance ": _percent(table["chance_to_symmetric"]),
+            "Top share": _beside_chance(table["mean_top_share"], table["chance_top_share"]),
+            "To symmetric": _beside_chance(table["to_symmetric"], table["chance_to_symmetric"]),
             "To one other": _percent(table["to_map"]),
             "To pair flip": _percent(table["to_pairflip"]),
         }
     )
+
+
+def _beside_chance(values: Any, chance: Any) -> list[str]:
+    pairs = zip(_percent(values), _percent(chance), strict=True)
+    return [f"{value}{NBSP}({expected})" for value, expected in pairs]
 
 
 def _percent(values: Any) -> list[str]:
@@ -235,8 +240,8 @@ def _what(case: Case) -> str:
     if case.made:
         return (
             "The features are drawn at random: ten Gaussian classes, equally far from each other. The labels "
-            "are drawn from the transition matrix of people. *Which class is taken for which* is theirs; "
-            "*which sample is wrong* is not. That people err more on some images than on others is lost"
+            "are drawn from the transition matrix of people. Which class is taken for which is theirs; "
+            "which sample is wrong is not. That people err more on some images than on others is lost"
         )
     bank = f"{bank_title(case.bank.meta.dataset)} under {case.bank.meta.backbone}"
     return f"The features are those of {bank}, and the labels are the ones that people gave to these images"
