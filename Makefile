@@ -3,6 +3,7 @@ PYTHON ?= python3
 JOBS ?= 0
 CONFIG ?= configs/embedded.yaml
 ARMS := $(sort $(wildcard configs/arms/*.yaml))
+# The experiment `human` counts label files that do not ship; results/README.md says how to run it.
 EXPERIMENTS := small_loss collapse conditions advice label_errors
 # The heads are small: threads that wait for each other cost more than they bring, so processes are used instead.
 export OMP_NUM_THREADS ?= 1
@@ -40,6 +41,7 @@ archive: $(STAMP)  ## run or resume the benchmark, its arms and the experiments 
 	$(BIN)/noisylib collect configs/archive.yaml --out results/archive.parquet
 	$(BIN)/noisylib collect $(ARMS) --out results/arms.parquet
 	for name in $(EXPERIMENTS); do $(BIN)/noisylib experiment $$name --jobs $(JOBS) --collect || exit; done
+	$(BIN)/noisylib refit
 
 bench: $(STAMP)  ## measure the training core (ARGS="--extraction --methods --mixtures" measures more)
 	$(BIN)/python -m benchmarks $(ARGS)
