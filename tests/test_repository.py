@@ -312,7 +312,8 @@ def test_case_study_of_the_readme_is_that_of_the_tables(root: Path) -> None:
         f"{drop['loss']:.1f}; the paper's {AGREEMENT_DROP} and {LOSS_DROP} do not"
     ) in text
     made, record = load_table(root / "results/collapse.parquet")
-    assert f"likewise | {minutes:.0f} and {record['wall_seconds'] / 60:.0f} min |" in text
+    advice = load_table(root / "results/advice.parquet")[1]["wall_seconds"] / 60
+    assert f"likewise | {minutes:.0f}, {record['wall_seconds'] / 60:.0f} and {advice:.0f} min |" in text
     made = made[(made["source"] == "bed") & (made["noise_rate"] > 0)]
     dead = made.groupby(["method", "asymmetry", "map", "imbalance"])["dead_classes"].mean()
     lost = dead["coteaching"]
