@@ -116,20 +116,33 @@ class TURNHead(Method):
         return logits[state["phase"]]
 
 
-def clean_by_class(losses: Tensor, y: Tensor, n_classes: int, tau: float) -> Tensor:
-    """Return which samples (R, N) are clean, by one mixture per run and observed class.
+def class_posteriors(losses: Tensor, y: Tensor, n_classes: int) -> Tensor:
+    """Return each sample's probability (R, N) to be clean, by one mixture per run and observed class.
 
-    Every class that is observed has at least one.
+    It is that of the component of lower loss, and 1 in classes of fewer than four samples or of equal losses.
     """
     member = torch.nn.functional.one_hot(y, n_classes).mT.bool()  # (R, K, N)
     per_class = losses.unsqueeze(1).expand(member.shape)
     posterior = low_posterior(scale_to_unit(per_class, member), member)
     posterior = torch.where(member.sum(-1, keepdim=True) < FEWEST, 1.0, posterior)
-    posterior = posterior.gather(1, y.unsqueeze(1)).squeeze(1)  # (R, N), of the own class
+    return posterior.gather(1, y.unsqueeze(1)).squeeze(1)
+
+
+def above(posterior: Tensor, y: Tensor, n_classes: int, tau: float) -> Tensor:
+    """Return which samples (R, N) are clean: those above tau, and the likeliest of each observed class."""
+    member = torch.nn.functional.one_hot(y, n_classes).mT.bool()
     likeliest = torch.where(member, posterior.unsqueeze(1), -1).argmax(-1)  # (R, K), first on ties
     observed = member.any(-1).long()
     best = torch.zeros_like(y).scatter_add_(1, likeliest, observed) > 0
     return (posterior > tau) | best  # where a class has clean samples, its best is one of them
+
+
+def clean_by_class(losses: Tensor, y: Tensor, n_classes: int, tau: float) -> Tensor:
+    """Return which samples (R, N) are clean, by one mixture per run and observed class.
+
+    Every class that is observed has at least one.
+    """
+    return above(class_posteriors(losses, y, n_classes), y, n_classes, tau)
 
 
 def balanced_draw(clean: Tensor, y: Tensor, n_classes: int, keys: Tensor) -> Tensor:
