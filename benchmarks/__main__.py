@@ -22,6 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 MORE = {
     "extraction": "also measure feature extraction",
     "methods": "also measure what every method costs beside cross entropy",
+    "tuning": "also measure a linear probe, full fine-tuning and TURN (minutes)",
     "mixtures": "also measure mixtures of many runs against a loop over scikit-learn",
 }
 

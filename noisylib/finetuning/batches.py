@@ -121,7 +121,7 @@ def extract(
     device = device or next(network.parameters()).device
     precision = settle_precision(precision, device)
     training, parts = network.training, []
-    chunks = list(torch.as_tensor(np.asarray(rows, dtype=np.int64)).split(batch_size))
+    chunks = list(torch.from_numpy(np.array(rows, dtype=np.int64)).split(batch_size))
     network.eval()
     try:
         for chunk, images in ahead(pixels.take, chunks, device.type != "cpu"):

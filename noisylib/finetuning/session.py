@@ -47,7 +47,7 @@ class Session:
         cpu: bool,
     ) -> None:
         self.pixels, self.backbone, self.rule, self.recipe = pixels, backbone, rule, recipe
-        self.rows, self.y = torch.as_tensor(rows), torch.as_tensor(y)
+        self.rows, self.y = (torch.from_numpy(np.array(part)) for part in (rows, y))
         self.precision, self.seed = precision, seed
         self.accelerator = _accelerator(cpu)
         dtype = torch.float64 if precision == "float64" else torch.float32

@@ -52,6 +52,7 @@ def make_tuning(name: str | Rule) -> Rule:
     if not isinstance(name, tuple(TUNINGS.values())):
         raise NoisylibError(
             f"method={name!r} is no way to tune a network: give one of {', '.join(TUNINGS)}, or one of the "
-            "classes of noisylib.finetuning.TUNINGS with other options. The rules of noisylib.methods are for heads."
+            "classes of noisylib.finetuning.TUNINGS with other options. Those of noisylib.methods are "
+            "for heads."
         )
     return name

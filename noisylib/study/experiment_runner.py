@@ -74,7 +74,7 @@ def remaining_seconds(plan: Plan, results: str | Path = "results", *, jobs: int 
     if not known or not plan.missing:
         return None if plan.missing else 0.0
     rate = sum(seconds[task_id] for task_id in known) / sum(plan.costs[task_id] for task_id in known)
-    longest = plan.costs[plan.missing[0]]
+    longest = max(plan.costs[task_id] for task_id in plan.missing)
     return rate * max(plan.cost / max(1, min(jobs, len(plan.missing))), longest)
 
 

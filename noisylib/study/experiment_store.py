@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +29,14 @@ _MADE = b"noisylib"  # key of the record that a chunk file has in its metadata
 class ExperimentStore:
     """Rows of one experiment: ``<name>/<table>-<task id>.parquet`` and ``<table>.parquet`` in ``results``.
 
-    A task is done if each of its tables has its rows, in a file of its own or in the collected table.
+    A task is done if each of its tables has its rows, in a file of its own or in the collected table. Of a
+    table in `optional`, a task may have no rows; it is done all the same.
     """
 
-    def __init__(self, name: str, tables: Mapping[str, Schema], results: str | Path) -> None:
-        self.name, self.tables = name, tables
+    def __init__(
+        self, name: str, tables: Mapping[str, Schema], results: str | Path, optional: Collection[str] = ()
+    ) -> None:
+        self.name, self.tables, self.optional = name, tables, optional
         self.results = Path(results)
         self.folder = self.results / name
 
@@ -124,7 +127,13 @@ class ExperimentStore:
         made |= {"device": device_name("cpu"), "made": datetime.now(UTC).isoformat(timespec="seconds")}
         # All are checked before one is written.
         arrow = {
-            table: to_arrow(rows[table], schema, task_id, f"table {table!r}, task {task!r}")
+            table: to_arrow(
+                rows[table],
+                schema,
+                task_id,
+                f"table {table!r}, task {task!r}",
+                optional=table in self.optional,
+            )
             for table, schema in self.tables.items()
         }
         try:

@@ -72,8 +72,10 @@ def arrow_schema(schema: Schema) -> pa.Schema:
     )
 
 
-def to_arrow(rows: Sequence[Mapping[str, Any]], schema: Schema, task_id: str, source: str) -> pa.Table:
-    """Return the rows of one task as a table.
+def to_arrow(
+    rows: Sequence[Mapping[str, Any]], schema: Schema, task_id: str, source: str, *, optional: bool = False
+) -> pa.Table:
+    """Return the rows of one task as a table; only an `optional` one may have none.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def to_arrow(rows: Sequence[Mapping[str, Any]], schema: Schema, task_id: str, so
     """
     import pyarrow as pa
 
-    if not rows:
+    if not rows and not optional:
         raise NoisylibError(f"{source}: no rows. A task gives at least one row for every table.")
     for row in rows:
         if row.keys() != schema.keys():

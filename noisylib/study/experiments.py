@@ -69,6 +69,9 @@ class Experiment:
         read by `noisylib.study.inputs.cached_bank(task.dataset, task.backbone, banks)`.
     cost : (task, banks root or None) -> expected work in any unit (operations, seconds): longest goes first,
         and the progress bar counts it. May read the bank.
+    optional : tables that a task may have no rows for.
+    in_order : tasks are computed as they are listed, and not longest first: what a stopped experiment has is
+        then its beginning.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Experiment:
     tasks: Callable[[], Sequence[Task]]
     run: Callable[[Task, str | None], Rows]
     cost: Callable[[Task, str | None], float]
+    optional: tuple[str, ...] = ()
+    in_order: bool = False
 
 
 def load_experiment(name: str) -> Experiment:
@@ -94,7 +99,7 @@ def load_experiment(name: str) -> Experiment:
 
 def store_of(study: Experiment, results: str | Path) -> ExperimentStore:
     """Return where the rows of an experiment are."""
-    return ExperimentStore(study.name, study.tables, results)
+    return ExperimentStore(study.name, study.tables, results, study.optional)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class Plan:
     Attributes
     ----------
     tasks : every chosen task by its id, in the order of the tables.
-    missing : ids of those without rows, longest first.
+    missing : ids of those without rows, in the order in which they are computed.
     costs : expected work of each chosen task, by id.
     banks : checksum of each bank that is read, by "dataset-backbone".
     whole : whether all tasks of the experiment were chosen.
@@ -163,9 +168,9 @@ def plan_experiment(
     root = None if banks is None else str(banks)
     costs = {task_id: study.cost(task, root) for task_id, task in tasks.items()}
     done = store_of(study, results).done()
-    missing = sorted(
-        (task_id for task_id in tasks if task_id not in done), key=lambda task_id: -costs[task_id]
-    )
+    missing = [task_id for task_id in tasks if task_id not in done]
+    if not study.in_order:
+        missing.sort(key=lambda task_id: -costs[task_id])
     return Plan(study, tasks, missing, costs, sums, whole=len(chosen) == len(every))
 
 
