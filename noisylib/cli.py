@@ -12,6 +12,7 @@ import typer
 
 from noisylib.cli_embeddings import clean, predict, recommend, train
 from noisylib.cli_experiments import experiment
+from noisylib.cli_finetune import finetune
 from noisylib.cli_refit import refit
 from noisylib.errors import MissingExtraError, NoisylibError
 from noisylib.progress import Progress, duration
@@ -137,7 +138,7 @@ def rerun(
         raise typer.Exit(1)
 
 
-for command in (experiment, refit):
+for command in (experiment, finetune, refit):
     app.command()(command)
 for command in (recommend, clean, train, predict):
     app.command(rich_help_panel="Your own embeddings")(command)

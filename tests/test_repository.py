@@ -20,6 +20,7 @@ import typer
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
 
 import noisylib
 from noisylib import cli
@@ -41,6 +42,7 @@ from noisylib.book.claims.published import (
 from noisylib.candidates import CANDIDATES as RECOMMENDED
 from noisylib.data import DATASETS
 from noisylib.features.backbones import BACKBONES
+from noisylib.features.sized import tiny_backbone
 from noisylib.methods import METHODS, RANKED
 from noisylib.study.archive import load_archive
 from noisylib.study.experiment_tables import load_table
@@ -180,7 +182,7 @@ def test_readme_starts_with_the_two_commands(root: Path) -> None:
 
 
 def test_python_of_the_readme_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quickstart, distrusted, embeddings, own_folder = re.findall(
+    quickstart, distrusted, moving, embeddings, own_folder = re.findall(
         r"```python\n(.*?)```", (root / "README.md").read_text(), flags=re.S
     )
     monkeypatch.chdir(tmp_path)
@@ -195,6 +197,17 @@ def test_python_of_the_readme_runs(root: Path, tmp_path: Path, monkeypatch: pyte
     exec(distrusted, asked)
     assert asked["model"].method_ in RECOMMENDED
     assert asked["model"].predict_proba(made[:7]).shape == (7, 3)
+
+    for i in range(30):  # left half dark or bright
+        image = np.full((20, 20, 3), 120, np.uint8)
+        image[:, :10] = 200 * (i % 2) + random.integers(0, 40, (20, 10, 3))
+        folder = tmp_path / "my_pictures" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i}.png")
+    moved = {"tiny_backbone": tiny_backbone}  # in place of weights that would be fetched
+    exec(moving.replace('sized_backbone("deit_tiny", 96)', "tiny_backbone()"), moved)
+    assert [record.selection is None for record in moved["tuned"].history] == [False] * 5
+    assert not (tmp_path / "tuning").exists(), "the checkpoint of a finished training is removed"
 
     labels = np.arange(60) % 2
     mine = {

@@ -65,7 +65,9 @@ def digit_images(
     E. Alpaydin and C. Kaynak. Optical recognition of handwritten digits. UCI repository, 1998.
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < SIDE:
-        raise NoisylibError(f"size={size!r} must be an integer, at least {SIDE}: the images have {SIDE} x {SIDE}.")
+        raise NoisylibError(
+            f"size={size!r} must be an integer, at least {SIDE}: the images have {SIDE} x {SIDE}."
+        )
     classes = tuple(classes)
     if len(classes) < 2 or len(set(classes)) != len(classes) or not set(classes) <= set(range(10)):
         raise NoisylibError(f"classes={classes} must be at least two different digits from 0 to 9.")

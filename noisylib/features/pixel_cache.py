@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from noisylib.errors import NoisylibError
 from noisylib.features.backbones import Backbone
-from noisylib.features.pixel_decoding import Decoded, pixel_digests
+from noisylib.features.pixel_decoding import Decoded, pixel_digests, read_errors
 from noisylib.files import write_aside
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _look(images: ImageSet, rows: np.ndarray) -> str:
     for position in sorted({0, len(rows) // 2, len(rows) - 1}):
         try:
             image = images.image(int(rows[position]))
-        except (NoisylibError, OSError, SyntaxError):
+        except (NoisylibError, *read_errors()):
             digest.update(b"unreadable")  # reading it in earnest says more
             continue
         digest.update(repr(image.size).encode() + image.tobytes())

@@ -90,13 +90,16 @@ def decode(images: ImageSet, backbone: Backbone, row: int) -> np.ndarray:
     """
     try:
         image = images.image(row)
-    except NoisylibError:
-        raise
-    except (OSError, SyntaxError) as error:  # Pillow calls a broken PNG a syntax error
+    except read_errors() as error:
         raise NoisylibError(
             f"cannot read image {images.keys[row]!r} of {images.info.name}: {error}. Fetch it again."
         ) from error
     return np.ascontiguousarray(backbone.pixels(image).numpy())
+
+
+def read_errors() -> tuple[type[Exception], ...]:
+    """Return what Pillow raises about bytes that are no image; a broken PNG can be a syntax error to it."""
+    return OSError, SyntaxError, require("PIL.Image", "backbones").DecompressionBombError
 
 
 def unreadable(error: NoisylibError) -> str | None:
@@ -108,9 +111,9 @@ def unreadable(error: NoisylibError) -> str | None:
     cause = error.__cause__
     if isinstance(cause, require("PIL", "backbones").UnidentifiedImageError):
         return "not an image"  # its own text has the whole path
-    if isinstance(cause, SyntaxError) or (isinstance(cause, OSError) and cause.errno is None):
-        return str(cause)
-    return None
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return None
+    return str(cause) if isinstance(cause, read_errors()) else None
 
 
 def run_in_threads(read: Callable[[int], None], split: np.ndarray, progress: Progress | None = None) -> None:

@@ -5,11 +5,13 @@ Everything else in this package trains heads on features that stay as they are. 
 Sources: Ahn et al. 2024 (TURN), Zhang and Sabuncu 2018 (GCE), Liu et al. 2020 (ELR).
 """
 
-from noisylib.finetuning.loop import EpochRecord, FineTuned, extract, finetune
+from noisylib.finetuning.batches import extract
+from noisylib.finetuning.loop import finetune
 from noisylib.finetuning.network import ImageClassifier, make_classifier
 from noisylib.finetuning.probe import probe_head
 from noisylib.finetuning.recipe import FinetuneRecipe
 from noisylib.finetuning.selection import Selection, select
+from noisylib.finetuning.tuned import EpochRecord, FineTuned, load_tuned
 from noisylib.finetuning.turn import TUNINGS, Turn, make_tuning
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Turn",
     "extract",
     "finetune",
+    "load_tuned",
     "make_classifier",
     "make_tuning",
     "probe_head",

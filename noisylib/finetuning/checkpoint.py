@@ -96,6 +96,14 @@ def _compare(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) ->
         )
 
 
+def remove_state(folder: str | Path) -> None:
+    """Delete the checkpoint of a finished training, and its folder if nothing else is in it."""
+    folder = Path(folder)
+    (folder / FILE).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the optimiser's state as named tensors."""
     return {

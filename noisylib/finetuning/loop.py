@@ -2,102 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from noisylib.devices import pick_device
 from noisylib.errors import NoisylibError
 from noisylib.features.backbones import Backbone
-from noisylib.features.bank_rules import SPLITS
 from noisylib.features.pixels import PixelSet
 from noisylib.finetuning.batches import ahead, epoch_draws, extract, settle_precision
-from noisylib.finetuning.checkpoint import load_state, save_state
-from noisylib.finetuning.network import ImageClassifier
+from noisylib.finetuning.checkpoint import load_state, remove_state, save_state
+from noisylib.finetuning.inputs import check_device, check_inputs, digest_of, fingerprint
 from noisylib.finetuning.probe import probe_head
 from noisylib.finetuning.recipe import FinetuneRecipe
 from noisylib.finetuning.rules import Rule
 from noisylib.finetuning.selection import Selection, select
 from noisylib.finetuning.session import Session, cross_entropy_of, memory_advice
+from noisylib.finetuning.tuned import EpochRecord, FineTuned
 from noisylib.finetuning.turn import Turn, make_tuning
-from noisylib.noise import check_labels
 from noisylib.seeding import torch_generator
 
 log = logging.getLogger(__name__)
 FEW = 5  # clean samples of the poorest class below which a warning is logged
 _SELECTION = ("losses", "posterior", "clean", "drawn", "counts")
-
-
-@dataclass(frozen=True, eq=False)
-class EpochRecord:
-    """What happened in one epoch of fine-tuning.
-
-    Attributes
-    ----------
-    epoch : from 0.
-    loss : mean of the rule's loss over the images trained on, as they came.
-    agreement : share of them whose prediction was the observed label at that moment.
-    gradient_norm : mean over the steps, before clipping.
-    steps, images : optimiser steps, and images trained on.
-    seconds : of the steps, without the selection.
-    selection : TURN's, else None.
-    """
-
-    epoch: int
-    loss: float
-    agreement: float
-    gradient_norm: float
-    steps: int
-    images: int
-    seconds: float
-    selection: Selection | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class FineTuned:
-    """A tuned network and how it came about.
-
-    Attributes
-    ----------
-    classifier : the network in eval mode.
-    backbone : what it started from, with its preprocessing; unchanged.
-    history : one record per epoch.
-    seconds : wall time by phase: "features" (extraction for the probe, 0 if they were given), "probe",
-        "cleaning" (losses, mixtures, draws) and "tuning".
-    precision : of the forward passes.
-    """
-
-    classifier: ImageClassifier
-    backbone: Backbone
-    history: list[EpochRecord]
-    seconds: dict[str, float]
-    precision: str
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the whole training."""
-        return sum(record.steps for record in self.history)
-
-    @property
-    def images(self) -> int:
-        """Images trained on, counted each time."""
-        return sum(record.images for record in self.history)
-
-    def logits(self, pixels: PixelSet, rows: np.ndarray) -> np.ndarray:
-        """Return logits (M, K) float32 of plain images."""
-        return extract(self.classifier, self.backbone, pixels, rows, precision=self.precision)
-
-    def features(self, pixels: PixelSet, rows: np.ndarray) -> np.ndarray:
-        """Return the tuned backbone's features (M, D) float32 of plain images."""
-        return extract(self.classifier.backbone, self.backbone, pixels, rows, precision=self.precision)
 
 
 @dataclass
@@ -185,12 +118,12 @@ def finetune(
     Source: Ahn et al. 2024 for TURN; GCE and ELR as `noisylib.finetuning.rules` says.
     """
     rule, recipe = make_tuning(method), recipe or FinetuneRecipe()
-    rows, y_noisy, features = _check(pixels, rows, y_noisy, n_classes, features, backbone)
-    target = _pick(device, checkpoint_every)
+    rows, y_noisy, features = check_inputs(pixels, rows, y_noisy, n_classes, features, backbone)
+    target = check_device(device, checkpoint_every)
     precision = settle_precision(recipe.precision, target)
-    mark = _fingerprint(pixels, rows, y_noisy, backbone, n_classes, rule, seed, recipe, precision)
+    mark = fingerprint(pixels, rows, y_noisy, backbone, n_classes, rule, seed, recipe, precision)
     if features is not None:
-        mark["features"] = _digest(features)
+        mark["features"] = digest_of(features)
     devices = [target] if target.type == "cuda" else []
     with torch.random.fork_rng(devices), memory_advice(recipe, target):
         saved = load_state(checkpoint, mark) if checkpoint is not None else None
@@ -220,8 +153,11 @@ def finetune(
             keep()
             if watch is not None:
                 watch(_record(run, run.epoch - 1))
-    if checkpoint is not None and session.accelerator.is_main_process:
-        _remove(Path(checkpoint))
+    if checkpoint is not None:
+        if session.accelerator.is_main_process:
+            remove_state(checkpoint)
+        # Another process that trains again in this folder must not find what is being removed.
+        session.accelerator.wait_for_everyone()
     history = [_record(run, epoch) for epoch in range(recipe.epochs)]
     return FineTuned(session.classifier.eval(), backbone, history, run.seconds, precision)
 
@@ -333,102 +269,3 @@ def _clock(seconds: dict[str, float], phase: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[phase] += time.perf_counter() - started
-
-
-def _check(
-    pixels: PixelSet,
-    rows: np.ndarray,
-    y_noisy: np.ndarray,
-    n_classes: int,
-    features: np.ndarray | None,
-    backbone: Backbone,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    rows, y_noisy = np.asarray(rows), check_labels(y_noisy, n_classes, "y_noisy")
-    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows):
-        raise NoisylibError(
-            f"rows has shape {rows.shape} and type {rows.dtype}: (N,) whole numbers are needed."
-        )
-    if rows.min() < 0 or rows.max() >= len(pixels) or len(np.unique(rows)) < len(rows):
-        raise NoisylibError(
-            f"rows goes from {rows.min()} to {rows.max()}: each must be one of the {len(pixels)} images, "
-            "named once."
-        )
-    if held_out := int((pixels.split[rows] == SPLITS.index("test")).sum()):
-        raise NoisylibError(
-            f"rows has {held_out} images of the test split: train on pixels.rows('train'), so that scores "
-            "mean something."
-        )
-    if y_noisy.shape != rows.shape:
-        raise NoisylibError(f"y_noisy has shape {y_noisy.shape}, must have one label per row, {rows.shape}.")
-    if len(np.unique(y_noisy)) < 2:
-        raise NoisylibError("y_noisy holds one class only: there is nothing to tell apart.")
-    size = backbone.preprocessing["input_size"][-1]
-    if size != pixels.size:
-        raise NoisylibError(
-            f"pixels are of size {pixels.size}, backbone {backbone.info.name!r} was built for {size}: "
-            "use one size."
-        )
-    if features is not None and np.shape(features) != (len(rows), backbone.n_features):
-        raise NoisylibError(
-            f"features has shape {np.shape(features)}, must be ({len(rows)}, {backbone.n_features}): one row "
-            "of the frozen backbone per training image."
-        )
-    features = None if features is None else np.asarray(features, dtype=np.float32)
-    if features is not None and not np.isfinite(features).all():
-        raise NoisylibError("features holds NaN or infinity: extract them again.")
-    return rows.astype(np.int64), y_noisy, features
-
-
-def _pick(device: str, checkpoint_every: int) -> torch.device:
-    """Return the device, after checking the settings that do not change the result."""
-    if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
-        raise NoisylibError(f"checkpoint_every={checkpoint_every!r}: a whole number of at least 1 is needed.")
-    if ":" in device:
-        raise NoisylibError(
-            f"device={device!r}: accelerate gives each process its GPU. Say 'cuda', and choose the GPU by "
-            "the environment variable CUDA_VISIBLE_DEVICES."
-        )
-    return pick_device(device)
-
-
-def _fingerprint(
-    pixels: PixelSet,
-    rows: np.ndarray,
-    y_noisy: np.ndarray,
-    backbone: Backbone,
-    n_classes: int,
-    rule: Rule,
-    seed: int,
-    recipe: FinetuneRecipe,
-    precision: str,
-) -> dict[str, Any]:
-    """Return what a training is of, in plain values."""
-    return {
-        "backbone": backbone.info.name,
-        "weights": _digest(*(value.cpu().numpy() for value in backbone.model.state_dict().values())),
-        "image_size": pixels.size,
-        "n_classes": n_classes,
-        "images": pixels.checksum,
-        "rows": _digest(rows),
-        "labels": _digest(y_noisy.astype(np.int64)),
-        "method": rule.name,
-        "options": asdict(rule),
-        "seed": seed,
-        "recipe": asdict(recipe) | {"precision": precision},
-    }
-
-
-def _digest(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(repr((array.shape, array.dtype.str)).encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _remove(folder: Path) -> None:
-    """Delete the checkpoint of a finished training, and its folder if nothing else is in it."""
-    from noisylib.finetuning.checkpoint import FILE
-
-    (folder / FILE).unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()

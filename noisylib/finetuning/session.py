@@ -212,10 +212,11 @@ def memory_advice(recipe: FinetuneRecipe, device: torch.device) -> Iterator[None
         if isinstance(error, RuntimeError) and not _is_memory(error):
             raise
         at_once = -(-recipe.batch_size // recipe.accumulate)
+        more = min(recipe.batch_size, 2 * recipe.accumulate)
         if at_once > 1:
             fix = (
-                f"Try accumulate={recipe.accumulate * 2}, which takes {-(-at_once // 2)} at once and gives "
-                f"the same training, or batch_size={max(1, recipe.batch_size // 2)}."
+                f"Try accumulate={more}, which takes {-(-recipe.batch_size // more)} at once, gives the same "
+                f"training and goes on from a checkpoint; or batch_size={max(1, recipe.batch_size // 2)}."
             )
         else:
             fix = "One image does not fit: use a smaller image size or a smaller backbone."

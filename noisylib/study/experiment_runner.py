@@ -42,7 +42,7 @@ def run_experiment(
         return
     store, done = store_of(plan.experiment, results), 0
     store.open()
-    session = Session(max(1, min(jobs, len(plan.missing))), "cpu")
+    session = Session(max(1, min(jobs, len(plan.missing))), plan.experiment.device)
     root = None if banks is None else str(banks)
     work = partial(_timed, plan.experiment.run, root)
     items = [(task_id, plan.tasks[task_id]) for task_id in plan.missing]
@@ -100,9 +100,9 @@ def collect_experiment(plan: Plan, results: str | Path = "results") -> dict[Path
     if left := len(plan.tasks.keys() - store.done()):
         raise ConfigError(
             f"{left} of {len(plan.tasks)} tasks of {study.name!r} are missing: finish it with "
-            f"'noisylib experiment {study.name}'."
+            f"'{study.command or f'noisylib experiment {study.name}'}'."
         )
-    more = {"description": study.description, "version": study.version, "banks": plan.banks}
+    more = {"description": study.description, "version": study.version, "banks": plan.banks, **study.facts}
     return {
         store.path(table): store.collect(table, list(plan.tasks), more, whole=plan.whole)
         for table in study.tables

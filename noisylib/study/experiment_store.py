@@ -16,7 +16,15 @@ from noisylib.errors import ConfigError, NoisylibError, WriteError
 from noisylib.files import file_digest, write_aside
 from noisylib.study.archive import commit, versions
 from noisylib.study.config import RESULTS_VERSION
-from noisylib.study.experiment_tables import Schema, check_table, describe, read_arrow, same_rows, to_arrow
+from noisylib.study.experiment_tables import (
+    Schema,
+    arrow_schema,
+    check_table,
+    describe,
+    read_arrow,
+    same_rows,
+    to_arrow,
+)
 from noisylib.study.store import read_log, remove_old_parts, write_text
 from noisylib.study.tables import TASK_ID, provenance_path, read_provenance
 
@@ -34,9 +42,14 @@ class ExperimentStore:
     """
 
     def __init__(
-        self, name: str, tables: Mapping[str, Schema], results: str | Path, optional: Collection[str] = ()
+        self,
+        name: str,
+        tables: Mapping[str, Schema],
+        results: str | Path,
+        optional: Collection[str] = (),
+        device: str = "cpu",
     ) -> None:
-        self.name, self.tables, self.optional = name, tables, optional
+        self.name, self.tables, self.optional, self.device = name, tables, optional, device
         self.results = Path(results)
         self.folder = self.results / name
 
@@ -88,7 +101,7 @@ class ExperimentStore:
         """Return what is known of the making of each task whose rows are in a collected table, by task id."""
         path = self.path(table)
         if not path.is_file():
-            return {}
+            return self._without_rows(table)
         record = read_provenance(path)
         if record is None or not isinstance(record.get("tasks"), dict):
             raise NoisylibError(
@@ -96,6 +109,12 @@ class ExperimentStore:
                 "take both from one place, or move the table away."
             )
         return record["tasks"]
+
+    def _without_rows(self, table: str) -> dict[str, dict[str, Any]]:
+        """Return the making of the tasks of a table that was not written because none has a row there."""
+        main = self.path(next(iter(self.tables)))
+        record = (read_provenance(main) or {}) if table in self.optional and main.is_file() else {}
+        return record.get("tasks", {}) if table in record.get("without_rows", ()) else {}
 
     def path(self, table: str) -> Path:
         """Return where a collected table is."""
@@ -124,7 +143,7 @@ class ExperimentStore:
             "noisylib": noisylib.__version__,
             "torch": torch.__version__,
         }
-        made |= {"device": device_name("cpu"), "made": datetime.now(UTC).isoformat(timespec="seconds")}
+        made |= {"device": device_name(self.device), "made": datetime.now(UTC).isoformat(timespec="seconds")}
         # All are checked before one is written.
         arrow = {
             table: to_arrow(
@@ -165,7 +184,10 @@ class ExperimentStore:
         import pyarrow.compute as pc
 
         schema, chunks, old = self.tables[table], self._chunks(table), self.collected(table)
-        collected = read_arrow(self.path(table)) if old.keys() & (set(ids) - chunks.keys()) else None
+        collected = None
+        if old.keys() & (set(ids) - chunks.keys()):
+            written = self.path(table).is_file()
+            collected = read_arrow(self.path(table)) if written else arrow_schema(schema).empty_table()
         parts = []
         for task_id in ids:
             if task_id in chunks:
@@ -183,7 +205,8 @@ class ExperimentStore:
     ) -> tuple[int, bool]:
         """Write the rows of tasks as one table, and its provenance beside it.
 
-        A table that holds exactly these rows already is left as it is.
+        A table that holds exactly these rows already is left as it is. An optional table without any row is
+        not written; the provenance of the first table names it.
 
         Parameters
         ----------
@@ -209,8 +232,13 @@ class ExperimentStore:
                 "lose them: collect all data sets and backbones, or into another --results folder."
             )
         rows, made = self.rows(table, ids)
+        if table in self.optional and not rows.num_rows and not path.is_file():
+            return 0, False
         if old and list(old) == list(ids) and same_rows(rows, read_arrow(path)):
             return rows.num_rows, False
+        if table == next(iter(self.tables)) and self.optional:
+            empty = [name for name in self.optional if not self.rows(name, ids)[0].num_rows]
+            more = {**more, "without_rows": empty}
         before = (read_provenance(path) or {}).get("sessions", []) if old else []
         sessions = before + [entry for entry in self.history() if entry not in before]
         with write_aside(path) as aside:

@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,9 @@ class Experiment:
     optional : tables that a task may have no rows for.
     in_order : tasks are computed as they are listed, and not longest first: what a stopped experiment has is
         then its beginning.
+    device : torch device that tasks compute on.
+    command : what computes it; default: ``noisylib experiment <name>``.
+    facts : what else the provenance of its tables says.
     """
 
     name: str
@@ -83,6 +86,9 @@ class Experiment:
     cost: Callable[[Task, str | None], float]
     optional: tuple[str, ...] = ()
     in_order: bool = False
+    device: str = "cpu"
+    command: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_experiment(name: str) -> Experiment:
@@ -99,7 +105,7 @@ def load_experiment(name: str) -> Experiment:
 
 def store_of(study: Experiment, results: str | Path) -> ExperimentStore:
     """Return where the rows of an experiment are."""
-    return ExperimentStore(study.name, study.tables, results, study.optional)
+    return ExperimentStore(study.name, study.tables, results, study.optional, study.device)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ def estimate_seconds(plan: Plan, jobs: int, device: str = "cpu") -> float:
     runs, n, width, classes = 30, 1024, 192, 7
     X, y = rng.standard_normal((n, width)), rng.integers(0, classes, (runs, n))
     recipe = Recipe(epochs=2, score_epochs=1)
-    with _one_thread():
+    with one_thread():
         # Twice, because the first one also pays for what torch loads when an optimiser is first made.
         seconds = [
             train_bank(
@@ -57,7 +58,7 @@ def estimate_seconds(plan: Plan, jobs: int, device: str = "cpu") -> float:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Two torch threads that spin beside another process were seen to be ten times slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -230,7 +231,9 @@ def in_processes(
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     jobs = max(1, min(jobs, len(items)))
-    with _one_thread():
+    # A worker whose memory has grown is replaced between two items. Nothing is lost, so nobody needs to know.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
+    with one_thread():
         work = (joblib.delayed(_work)(function, i, item) for i, item in enumerate(items))
         with joblib.parallel_config("loky" if jobs > 1 else "sequential", inner_max_num_threads=None):
             done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
