@@ -18,6 +18,7 @@ from noisylib.book.case_parameters import (
     HumanParameters,
     OverlapParameters,
 )
+from noisylib.book.cleaning_parameters import CleaningParameters
 from noisylib.book.files import (
     arm_files,
     bank_files,
@@ -27,6 +28,7 @@ from noisylib.book.files import (
     study_files,
     table_files,
 )
+from noisylib.book.moved_parameters import MovedParameters
 from noisylib.book.parameters import (
     BenchmarkParameters,
     ClaimsParameters,
@@ -40,6 +42,7 @@ from noisylib.book.parameters import (
     RankingsParameters,
     SensitivityParameters,
 )
+from noisylib.book.turn_parameters import LpFftTurnParameters
 from noisylib.errors import check_name
 
 
@@ -229,6 +232,37 @@ CHAPTERS: dict[str, Chapter] = {
                 + table_files("collapse")
                 + study_files("archive")
                 + arm_files()
+            ),
+        ),
+        Chapter(
+            "lp_fft_turn",
+            "LP, FFT or TURN?",
+            "notebooks/lp_fft_turn.ipynb",
+            LpFftTurnParameters,
+            (Page("lp_fft_turn"),),
+            lambda p: table_files("turn_small"),
+        ),
+        Chapter(
+            "cleaning",
+            "Cleaning with a mixture",
+            "notebooks/cleaning.ipynb",
+            CleaningParameters,
+            (Page("cleaning"),),
+            lambda p: (
+                bank_files([p.dataset], p.backbone)
+                + table_files("turn_small")
+                + table_files("turn_small_cleaning")
+                + table_files("turn_small_arms")
+            ),
+        ),
+        Chapter(
+            "moved",
+            "How far did the backbone move?",
+            "notebooks/moved.ipynb",
+            MovedParameters,
+            (Page("moved"),),
+            lambda p: (
+                table_files("turn_small") + table_files("turn_small_movement") + table_files("turn_small_map")
             ),
         ),
         Chapter(

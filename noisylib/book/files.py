@@ -66,7 +66,11 @@ def table_files(name: str) -> list[Path]:
     """Return the collected table of an experiment and its provenance, or raise with what makes them."""
     path = results_root() / f"{name}.parquet"
     if not path.is_file():
-        raise MissingDataError(f"no table {path}. Make it with 'make archive'.")
+        # Tables of fine-tuning start with the name of their study, and need images, which no archive holds.
+        studies = [config.stem for config in (ROOT / "configs").glob("turn_*.yaml")]
+        study = max((study for study in studies if f"{name}_".startswith(f"{study}_")), key=len, default="")
+        command = f"noisylib finetune configs/{study}.yaml --data DATA --collect" if study else "make archive"
+        raise MissingDataError(f"no table {path}. Make it with '{command}'.")
     return [path, *_provenance_of(path)]
 
 

@@ -16,6 +16,7 @@ OF_A_STUDY = {
     *("overview.ipynb", "rankings.ipynb", "cost.ipynb", "sensitivity.ipynb"),
     *("overlap.ipynb", "detection.ipynb", "collapse.ipynb"),
     *("advice.ipynb", "bad_labels.ipynb", "human.ipynb"),
+    *("lp_fft_turn.ipynb", "cleaning.ipynb", "moved.ipynb"),
 }
 
 
