@@ -119,23 +119,23 @@ def unreadable(error: NoisylibError) -> str | None:
 def run_in_threads(read: Callable[[int], None], split: np.ndarray, progress: Progress | None = None) -> None:
     """Call `read` with each position of `split` (n,) on every core; the first error ends it.
 
-    Positions of one split follow each other, since some sets hold only one split in memory at a time.
-    Pillow lets go of the interpreter lock while it decodes and resizes, so threads are enough.
+    Pillow lets go of the interpreter lock while it decodes and resizes, so threads are enough. Some sets
+    hold one split in memory at a time: positions of one split follow each other, and the first of them is
+    read alone.
     """
-    blocks = [
-        part[start : start + BLOCK]
-        for part in (np.flatnonzero(split == code) for code in range(3))
-        for start in range(0, len(part), BLOCK)
-    ]
     done = 0
     pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
     try:
-        for block in blocks:
-            for _ in pool.map(read, block.tolist()):
-                pass
-            done += len(block)
-            if progress:
-                progress(done, len(split))
+        for code in np.unique(split):
+            part = np.flatnonzero(split == code).tolist()
+            read(part[0])
+            for start in range(0, len(part), BLOCK):
+                block = part[start : start + BLOCK]
+                for _ in pool.map(read, block if start else block[1:]):
+                    pass
+                done += len(block)
+                if progress:
+                    progress(done, len(split))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

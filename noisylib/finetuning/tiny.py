@@ -32,7 +32,7 @@ WARMUP = 0.2  # share of the steps
 
 
 def digit_pixels(size: int = SIZE, classes: Sequence[int] = TASK_CLASSES) -> PixelSet:
-    """Return scikit-learn's images of some digits for a network; see `noisylib.data.digits.digit_images`."""
+    """Return scikit-learn's images of some digits for a network, as `noisylib.data.digits` makes them."""
     found = digit_images(size, classes)
     return made_pixels(
         found.pixels,

@@ -7,7 +7,13 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from noisylib.analysis.movement import linear_cka, probe_accuracy, relative_change, tsne_map
+from noisylib.analysis.movement import (
+    linear_cka,
+    nearest_agreement,
+    probe_accuracy,
+    relative_change,
+    tsne_map,
+)
 from noisylib.errors import NoisylibError
 
 BOTH = pytest.mark.parametrize("debiased", [True, False])
@@ -155,6 +161,15 @@ def test_maps_need_the_same_samples_that_vary() -> None:
         tsne_map({"a": np.ones_like(X)})
 
 
+def test_neighbours_are_others_and_nearest() -> None:
+    line = np.array([[0.0], [1.0], [3.0], [10.0]])
+    # Nearest others: 1, 0, 1, 2.
+    assert nearest_agreement(line, np.array([0, 0, 0, 1])) == 0.75
+    assert nearest_agreement(line, np.array([0, 1, 0, 1])) == 0
+    with pytest.raises(NoisylibError, match="y has shape"):
+        nearest_agreement(line, np.zeros(3, int))
+
+
 def test_a_probe_reads_what_the_features_hold() -> None:
     y = np.arange(200) % 2
     X = gaussian(200, 4)
@@ -189,7 +204,7 @@ def test_features_without_variance_and_units_do_not_matter_to_a_probe() -> None:
     y = np.arange(80) % 2
     X = gaussian(80, 3)
     X[:, 0] += 2 * y
-    other = np.hstack([1000 * X + 5, np.ones((80, 1))])
+    other = np.hstack([X * [1e-4, 1, 1e4] + 5, np.ones((80, 1))])
     assert probe_accuracy(X[:40], y[:40], X[40:], y[40:]) == probe_accuracy(
         other[:40], y[:40], other[40:], y[40:]
     )

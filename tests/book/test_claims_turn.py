@@ -50,8 +50,8 @@ def test_no_claim_of_turn_can_be_tested_and_each_says_why() -> None:
     assert papers["T2"] == "12 of 12 columns"
     assert papers["T13"] == "70.28 %, the next is FFT GCE with 69.74 %"
     analogues = {claim.key for claim in claims_analogues.ANALOGUES}
-    linked = set(table["Missing"].str.findall(r"\[(A\d)\]").explode().dropna())
-    assert linked == analogues
+    linked = set(table["Missing"].str.findall(r"\[(A\d+)\]").explode().dropna())
+    assert analogues <= linked  # others are asked of fine-tuned backbones, see test_claims_tuned.py
 
 
 def arm(study: str, head: str = "adapter", **made: object) -> pd.DataFrame:

@@ -105,6 +105,20 @@ def test_progress_counts_every_image(monkeypatch):
     assert seen == [(4, 10), (5, 10), (9, 10), (10, 10)]
 
 
+def test_splits_are_never_read_side_by_side():
+    """A MedMNIST file holds one split in memory: threads that ask for two would take each other's images."""
+    images, opened = read_counted(tiny_images(40))
+    order = np.random.default_rng(0).permutation(40)
+    found = read_pixels(replace(images, split=images.split[order]), BACKBONE, memory="demand")
+    for rows in (opened.copy(), None):
+        if rows is None:
+            opened.clear()
+            found.take(np.arange(40))
+            rows = opened
+        assert len(rows) == 40
+        assert (np.diff(images.split[order][rows].astype(int)) != 0).sum() == 1
+
+
 def test_checksum_depends_on_everything():
     pixels = np.zeros((4, 3, 2, 2), np.uint8)
     labels, split = np.array([0, 1, 0, 1]), np.array([0, 0, 2, 2])

@@ -10,28 +10,21 @@ from noisylib.errors import NoisylibError
 from noisylib.features.sized import tiny_backbone
 from noisylib.finetuning.tiny import _state, digit_pixels, pretrained_tiny, turned_and_mirrored
 
-STEPS = 60
 
-
-def features(backbone, pixels, split):
-    with torch.inference_mode():
-        return backbone.model(backbone.normalise(pixels.take(pixels.rows(split)))).double().numpy()
-
-
-def explained(backbone):
-    """Share of the variance of unseen images that a linear layer draws again from the features."""
+def probe_accuracy(backbone):
+    """Test accuracy on the other digits of a linear layer fitted by least squares to one-hot labels."""
     pixels = digit_pixels()
-    X, Z = (features(backbone, pixels, split) for split in ("train", "test"))
-    Y, V = (
-        pixels.take(pixels.rows(split)).double().mean(1).flatten(1).numpy() for split in ("train", "test")
-    )
-    solution = np.linalg.lstsq(np.c_[X, np.ones(len(X))], Y, rcond=None)[0]
-    return 1 - ((V - np.c_[Z, np.ones(len(Z))] @ solution) ** 2).sum() / ((V - V.mean(0)) ** 2).sum()
+    with torch.inference_mode():
+        X = backbone.model(backbone.normalise(pixels.take(np.arange(len(pixels))))).double().numpy()
+    X = np.c_[X, np.ones(len(X))]
+    train, test = pixels.rows("train"), pixels.rows("test")
+    W = np.linalg.lstsq(X[train], np.eye(5)[pixels.labels[train]], rcond=None)[0]
+    return ((X[test] @ W).argmax(1) == pixels.labels[test]).mean()
 
 
 def test_what_it_learned_carries_over_to_other_digits():
-    random, taught = explained(pretrained_tiny(steps=0)), explained(pretrained_tiny(steps=STEPS))
-    assert taught > random + 0.05
+    random, taught = probe_accuracy(pretrained_tiny(steps=0)), probe_accuracy(pretrained_tiny())
+    assert taught > random + 0.03  # of the errors, two in five are gone
 
 
 def test_the_same_again_and_independent_of_the_session():
