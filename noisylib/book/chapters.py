@@ -240,7 +240,7 @@ CHAPTERS: dict[str, Chapter] = {
             "notebooks/lp_fft_turn.ipynb",
             LpFftTurnParameters,
             (Page("lp_fft_turn"),),
-            lambda p: table_files("turn_small"),
+            lambda p: table_files("turn_small") + table_files("turn_small_longer"),
         ),
         Chapter(
             "cleaning",

@@ -83,6 +83,22 @@ def test_rule_equals_plain_loop(name: str) -> None:
     assert min(norms) < clip < max(norms), "some steps are clipped and some are not"
 
 
+def test_elr_holds_certain_predictions_off_zero_and_one() -> None:
+    """Two visits of the same samples; of the first one, a prediction is certain to 2e-9."""
+    z = torch.tensor([[20.0, 0.0, 0.0], [0.3, -0.2, 0.1]], dtype=torch.float64, requires_grad=True)
+    rule, reference = ELRRule(), ELR(3.0, 0.7)
+    remembered = rule.memory(2, K).double()
+    for _ in range(2):
+        losses, remembered = rule.losses(z, torch.tensor([1, 0]), remembered)
+        each = torch.stack([reference.sample_loss(z[i], y, i) for i, y in enumerate((1, 0))])
+        torch.testing.assert_close(losses, each, rtol=0, atol=1e-12)
+        found, expected = (torch.autograd.grad(part.sum(), z)[0] for part in (losses, each))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    by_hand = 0.51 * torch.tensor([1 - 1e-4, 1e-4, 1e-4], dtype=torch.float64) / (1 + 1e-4)
+    torch.testing.assert_close(remembered[0], by_hand, rtol=0, atol=1e-12)
+    assert not remembered.requires_grad
+
+
 SETTINGS = {
     "in parts": {"accumulate": 3},
     "one image at a time": {"accumulate": 8},
