@@ -276,7 +276,10 @@ CHAPTERS: dict[str, Chapter] = {
                 *(arm_files() if (results_root() / "arms.parquet").is_file() else ()),
                 *(
                     path
-                    for name in ("archive", "overlap", "detection", "collapse", "conditions", "advice")
+                    for name in (
+                        *("archive", "overlap", "detection", "collapse", "conditions", "advice"),
+                        "turn_small",
+                    )
                     if (results_root() / f"{name}.parquet").is_file() and name not in p.studies
                     for path in table_files(name)
                 ),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # What tells one training run from another, as far as a table has the column.
 RUN = ("dataset", "backbone", "head", "noise_type", "noise_rate", "class_map", "seed", "method", "source",
-       "imbalance", "asymmetry", "map", "variant", "candidate", "label")  # fmt: skip
+       "imbalance", "asymmetry", "map", "variant", "candidate", "image_size", "label")  # fmt: skip
 
 
 def experiment_rows(name: str, **only: Any) -> tuple[pd.DataFrame, str]:

@@ -35,7 +35,7 @@ class MovedParameters:
     learning_rates: list[float] = field(
         default_factory=lambda: [0.0, 0.002],
         metadata=rules(
-            "peak learning rates of the backbone to go through; 0 holds it still", low=0.0, high=1.0
+            "learning rates of the backbone to try besides the usual one; 0 holds it still", low=0.0, high=1.0
         ),
     )
     seeds: list[int] = field(

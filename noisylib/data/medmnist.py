@@ -33,11 +33,12 @@ class NpzImages:
 
     def __call__(self, i: int) -> Image:
         part = int(np.searchsorted(self.ends, i, side="right"))
-        if self._held is None or self._held[0] != part:
-            self._held = None  # let go of the old split before the new one is read
+        held = self._held  # one look, for another thread may replace it in between
+        if held is None or held[0] != part:
+            held = self._held = None  # let go of the old split before the new one is read
             with np.load(self.path, allow_pickle=False) as stored:
-                self._held = part, ImageArray(stored[f"{SPLITS[part]}_images"])
-        return self._held[1](i - (self.ends[part - 1] if part else 0))
+                held = self._held = part, ImageArray(stored[f"{SPLITS[part]}_images"])
+        return held[1](i - (self.ends[part - 1] if part else 0))
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "ends": self.ends, "_held": None}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CROP_AREA = (0.6, 1.0)
 CROP_RATIO = (0.9, 1.1)
 FLIP = 0.5
-_SIDES = re.compile(r"(?<![a-z])(left|right)(?![a-z])", flags=re.IGNORECASE)
+SIDED = re.compile(r"(?<![a-z])(left|right)(?![a-z])", flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Augmentation:
     def of(cls, images: ImageSet, backbone: Backbone, n_views: int) -> Augmentation:
         """Return the augmentation of `images` for `backbone`: no flip where classes tell left from right."""
         _, height, width = backbone.preprocessing["input_size"]
-        sided = any(_SIDES.search(name) for name in images.info.classes)
+        sided = any(SIDED.search(name) for name in images.info.classes)
         flip = 0.0 if sided else FLIP
         return cls(n_views, (height, width), backbone.preprocessing["interpolation"], flip)
 

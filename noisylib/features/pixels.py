@@ -15,7 +15,7 @@ from torch import Tensor
 from noisylib.data.limits import limited_rows
 from noisylib.data.splits import SPLITS, split_counts
 from noisylib.errors import NoisylibError, check_name
-from noisylib.features.augment import _SIDES
+from noisylib.features.augment import SIDED
 from noisylib.features.backbones import Backbone
 from noisylib.features.pixel_cache import PixelCache, fingerprint
 from noisylib.features.pixel_decoding import (
@@ -266,7 +266,7 @@ def made_pixels(
 
 def tells_sides(class_names: Sequence[str]) -> bool:
     """Return whether classes tell left from right, so that images must not be mirrored."""
-    return any(_SIDES.search(name) for name in class_names)
+    return any(SIDED.search(name) for name in class_names)
 
 
 def _codes(name: str, values: np.ndarray, n: int, allowed: int) -> np.ndarray:

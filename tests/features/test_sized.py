@@ -26,6 +26,8 @@ def test_transformer_is_timms_own(tmp_path):
     batch = torch.stack([backbone.transform(tiny_images().image(i)) for i in range(3)])
     assert batch.shape == (3, 3, 48, 48)
     torch.testing.assert_close(backbone.model(batch), theirs(batch), atol=0, rtol=0)
+    # This network would resample at every call: its table must be of the right size before.
+    torch.testing.assert_close(backbone.model.pos_embed, theirs.pos_embed, atol=0, rtol=0)
     assert backbone.preprocessing["input_size"] == [3, 48, 48]
     assert backbone.info.input_size == 48
     assert not any(p.requires_grad for p in backbone.model.parameters())
@@ -49,6 +51,7 @@ def test_image_is_resized_by_the_backbones_rule():
     assert found[0, :, 0].float().mean().item() == pytest.approx(12, abs=3)
     assert found[0, :, -1].float().mean().item() == pytest.approx(255 - 12, abs=3)
     assert backbone.preprocessing["crop_pct"] == 0.9
+    assert backbone.model.pos_embed.shape == (1, 1 + 4 * 4, 192)
 
 
 def test_convolutions_take_any_size_from_32():

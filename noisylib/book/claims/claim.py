@@ -36,7 +36,10 @@ EXPERIMENTS = {
     "detection": "small_loss",
     "collapse": "collapse",
     "conditions": "conditions",
+    "turn_small": "turn_small",
 }
+# Tables that a study of fine-tuning makes, and its command.
+COMMANDS = {"turn_small": "noisylib finetune configs/turn_small.yaml --collect"}
 
 
 class CannotTestError(NoisylibError):
@@ -164,10 +167,8 @@ def _findings(claim: Claim, studies: Sequence[Study], tables: Mapping[str, Study
 
 def missing_table(table: str) -> str:
     """Return that the table of an experiment is not there, and the command that makes it."""
-    return (
-        f"there is no table `{table}` among the results; "
-        f"`noisylib experiment {EXPERIMENTS[table]} --collect` makes it"
-    )
+    command = COMMANDS.get(table, f"noisylib experiment {EXPERIMENTS[table]} --collect")
+    return f"there is no table `{table}` among the results; `{command}` makes it"
 
 
 def find(claim: Claim, study: Study) -> Finding:
