@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,37 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from noisylib.book.describe.cleaning_mixture import ClassPanel
 
 RIGHT, WRONG = COLOURS[0], COLOURS[3]
 LOW, HIGH = COLOURS[2], COLOURS[4]
 COLUMNS = 3  # panels side by side
 REFERENCE = {"color": INK, "linewidth": 1.0, "linestyle": (0, (4, 2)), "zorder": 1}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPanel:
+    """The losses of one observed class, and the mixture that was fitted to them.
+
+    Attributes
+    ----------
+    name : of the class.
+    edges : (B + 1,) of the bins, in nats.
+    right, wrong : (B,) samples per bin.
+    x : (P,) losses in nats; low, high : (P,) samples per bin that either component expects there; empty where
+        no mixture was fitted.
+    cut : the highest loss that is called clean, in nats.
+    purity : share of right labels among those called clean.
+    """
+
+    name: str
+    edges: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
+    x: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    cut: float
+    purity: float
 
 
 @book_figure

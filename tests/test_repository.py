@@ -30,6 +30,7 @@ from noisylib.analysis.ranking import friedman, rank_table
 from noisylib.analysis.scores import condition_scores
 from noisylib.analysis.selector_check import selector_regret
 from noisylib.book.chapters import CHAPTERS
+from noisylib.book.claims import turn_rows
 from noisylib.book.claims.published import (
     AGREEMENT_DROP,
     ASYMMETRIC_COST,
@@ -446,6 +447,49 @@ def test_import_loads_no_optional_package(root: Path) -> None:
     code = f"import sys, noisylib; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_fine_tuning_of_the_readme_is_that_of_the_tables(root: Path) -> None:
+    rows, longer, cleaning = (
+        load_table(root / f"results/turn_small{part}.parquet")[0] for part in ("", "_longer", "_cleaning")
+    )
+    readme = " ".join((root / "README.md").read_text().split())
+    tables = {score: turn_rows.score_table(rows, score) for score in ("accuracy", "balanced_accuracy")}
+    best = {
+        score: turn_rows.wins(table.groupby(level=[*turn_rows.SET, *turn_rows.NOISE]).mean()).sum()
+        for score, table in tables.items()
+    }
+    columns = len(tables["accuracy"]) // 3
+    assert f"it is best in {best['accuracy']['TURN']:.0f} of {columns} and full" in readme
+    assert f"fine-tuning with cross-entropy in {best['accuracy']['FFT-CE']:.0f}, which" in readme
+    means = tables["balanced_accuracy"].mean().sort_values(ascending=False)
+    assert list(means.index[:2]) == ["TURN", "LP-DivideMix"]
+    assert (
+        f"the highest mean, {means['TURN']:.1f} % (LP-DivideMix, told the noise, "
+        f"{means['LP-DivideMix']:.1f} %; "
+        f"FFT-CE {means['FFT-CE']:.1f} %), and is best in {best['balanced_accuracy']['TURN']:.0f}."
+    ) in readme
+    run = ["dataset", "noise_type", "noise_rate", "seed"]
+    cost = rows.pivot(index=run, columns="label", values="flops")
+    assert f"takes {(cost['TURN'] / cost['FFT-CE']).median():.2f} times the operations of FFT-CE" in readme
+    assert f"FFT-CE and {(cost['TURN'] / cost['LP-CE']).median():.0f} times those" in readme
+    first = cleaning[(cleaning["tau"] == cleaning["run_tau"]) & (cleaning["epoch"] == 0)]
+    lost = first.groupby("dataset")["lost"].mean()
+    assert f"on HAM10000 it leaves out {lost['ham10000']:.0%}".replace("%", " %") in readme
+    paired = [
+        100
+        * longer.merge(rows[rows["label"] == label], on=run).eval("balanced_accuracy_x - balanced_accuracy_y")
+        for label in ("FFT-CE", "TURN")
+    ]
+    assert len(paired[0]) == 10
+    assert (
+        f"FFT-CE gains {paired[0].mean():.1f} points of balanced accuracy and is {paired[1].mean():.1f} "
+        "above TURN" in readme
+    )
+    assert rows["n_train"].max() == 512
+    assert rows["image_size"].unique().tolist() == [64]
+    steps = longer["steps"].sum() / rows.merge(longer[[*run, "label"]], on=[*run, "label"])["steps"].sum()
+    assert steps == 3, "five epochs and fifteen"
 
 
 def test_advice_of_the_readme_is_that_of_the_tables(root: Path) -> None:

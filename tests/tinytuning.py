@@ -7,6 +7,7 @@ import functools
 from dataclasses import replace
 
 import numpy as np
+from torch import nn
 
 from noisylib.features.backbones import Backbone
 from noisylib.features.pixels import PixelSet, made_pixels
@@ -39,6 +40,12 @@ def taught() -> Backbone:
     )
     model = copy.deepcopy(tuned.classifier.backbone).requires_grad_(False)
     return replace(backbone, model=model, preprocessing={**backbone.preprocessing, "weights": "taught"})
+
+
+def forgetful() -> Backbone:
+    """The taught network with dropout after it."""
+    backbone = taught()
+    return replace(backbone, model=nn.Sequential(backbone.model, nn.Dropout(0.5)).eval())
 
 
 def made_images(n: int = 40, n_test: int = 30, seed: int = 0) -> PixelSet:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from tinytuning import SIZE, K, made_images, noisy, recipe, taught, tiny
+from tinytuning import SIZE, K, forgetful, made_images, noisy, recipe, taught, tiny
 
 from noisylib.errors import NoisylibError
 from noisylib.features.sized import tiny_backbone
@@ -86,6 +86,14 @@ def test_every_method_goes_on_in_the_middle_of_an_epoch(tmp_path: Path, method: 
     assert whole.history[1].steps >= 2
     stopped(tmp_path / "run", middle, method=method)
     equal(tune(tmp_path / "run", method=method), whole)
+
+
+def test_dropout_goes_on_as_well(tmp_path: Path) -> None:
+    whole = tune(None, backbone=forgetful())
+    stopped(tmp_path, 6, backbone=forgetful())
+    equal(tune(tmp_path, backbone=forgetful()), whole)
+    again = tune(None, backbone=forgetful(), seed=1)
+    assert again.history[0].loss != whole.history[0].loss
 
 
 @pytest.mark.parametrize("every", [2, 3, 100])

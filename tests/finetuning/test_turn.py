@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from reference import plain_loop
-from tinytuning import WIDTH, K, made_images, noisy, recipe, taught, tiny
+from tinytuning import WIDTH, K, forgetful, made_images, noisy, recipe, taught, tiny
 
 from noisylib.features.backbones import Backbone
 from noisylib.features.pixels import PixelSet
@@ -108,6 +108,21 @@ def test_losses_are_taken_anew_before_every_epoch_by_the_network_as_it_is() -> N
     np.testing.assert_allclose(tuned.history[2].selection.losses, expected, rtol=0, atol=1e-4)
     losses = [record.selection.losses for record in tuned.history]
     assert np.abs(losses[1] - losses[0]).max() > 0.01
+
+
+def test_dropout_is_on_in_training_and_off_in_cleaning_and_scoring() -> None:
+    """At rates of zero the network stays the probe, whatever it forgets in training."""
+    pixels, still = made_images(), recipe(lr_backbone=0, lr_head=0, weight_decay=0, epochs=2)
+    tuned, plain = (
+        tune(pixels, backbone, method="turn", recipe=still) for backbone in (forgetful(), taught())
+    )
+    for mine, its in zip(tuned.history, plain.history, strict=True):
+        np.testing.assert_allclose(mine.selection.losses, its.selection.losses, rtol=0, atol=1e-5)
+        drawn = its.selection.drawn
+        assert its.loss == pytest.approx(its.selection.losses[drawn].mean(), abs=1e-5)
+        assert abs(mine.loss - its.loss) > 1e-3, "dropout changes the loss of a step"
+    test = pixels.rows("test")
+    np.testing.assert_allclose(tuned.logits(pixels, test), plain.logits(pixels, test), rtol=0, atol=1e-5)
 
 
 def test_each_epoch_trains_on_what_was_drawn_and_counts_it() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from noisylib.book.describe.cleaning import Probed, posteriors, select, select_globally
+from noisylib.cleaningplots import ClassPanel
 from noisylib.methods.turn import FEWEST
 from noisylib.mixtures import Mixture, fit_mixture, scale_to_unit
 
@@ -18,32 +18,6 @@ if TYPE_CHECKING:
 
 BINS, POINTS = 40, 400  # of a histogram, and of a curve
 MOST_CLASSES = 12  # panels that fit a page: of more classes, the most frequent
-
-
-@dataclass(frozen=True, eq=False)
-class ClassPanel:
-    """The losses of one observed class, and the mixture that was fitted to them.
-
-    Attributes
-    ----------
-    name : of the class.
-    edges : (B + 1,) of the bins, in nats.
-    right, wrong : (B,) samples per bin.
-    x : (P,) losses in nats; low, high : (P,) samples per bin that either component expects there; empty where
-        no mixture was fitted.
-    cut : the highest loss that is called clean, in nats.
-    purity : share of right labels among those called clean.
-    """
-
-    name: str
-    edges: np.ndarray
-    right: np.ndarray
-    wrong: np.ndarray
-    x: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    cut: float
-    purity: float
 
 
 def class_panels(probed: Probed, tau: float, run: int = 0) -> list[ClassPanel]:
