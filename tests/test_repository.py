@@ -294,9 +294,16 @@ def test_speeds_of_the_readme_are_the_measured_ones(root: Path) -> None:
         ("feature extraction", "extraction.fraction_of_forward", "{:.0%}"),
         ("DivideMix, the dearest", "methods.dearest_ranked_per_network_epoch", "{:.1f} x"),
         ("two-component mixtures", "mixtures.speedup", "{:.0f} x"),
+        ("TURN, its features and probe included", "tuning.turn_to_fft", "{:.2f} x"),
+        ("TURN against a linear probe", "tuning.turn_to_lp", "{:.1f} x"),
+        ("full fine-tuning against a linear probe", "tuning.fft_to_lp", "{:.1f} x"),
     ):
         line = next(line for line in readme.splitlines() if line.startswith(f"| {row}"))
         assert form.format(measured[key]).replace("%", " %") in line, line
+    phases = measured["tuning.turn_phases"]
+    total = sum(phases.values())
+    assert phases["probe"] / total < 0.015, "a hundredth"
+    assert 0.4 < phases["cleaning"] / total < 0.6, "half"
     assert measured["methods.dearest_ranked"] == "dividemix"
     costs = measured["methods.costs"]
     for name in RANKED:
