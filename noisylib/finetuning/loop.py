@@ -104,8 +104,8 @@ def finetune(
     features : (N, D) of the frozen backbone for the rows, for TURN's probe; extracted if not given.
     checkpoint : folder to keep a checkpoint in, and to go on from if it has one; removed at the end.
     checkpoint_every : steps between checkpoints; each epoch also ends with one.
-    device : "auto", "cpu" or "cuda". With several processes started by ``accelerate launch`` each takes
-        its own device and its part of every batch.
+    device : "auto", "cpu" or "cuda". Several processes, started by ``accelerate launch`` (on CPUs by
+        ``torchrun``), each take a device of their own and their part of every batch.
     watch : called with the record of each epoch as it ends.
     progress : called with the fraction done, in (0, 1], after each step.
 

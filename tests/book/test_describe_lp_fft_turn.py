@@ -196,7 +196,7 @@ def test_numbers_have_two_digits() -> None:
 def test_facts_of_the_study_are_counted() -> None:
     facts = words.study_facts(tuning_rows())
     assert (facts["datasets"], facts["runs"], facts["seeds"], facts["fft_epochs"]) == (5, 621, 3, "5")
-    assert (facts["smallest"], facts["largest"], facts["fft_steps"]) == (640, 640, "100")
+    assert (facts["train_images"], facts["largest"], facts["fft_steps"]) == ("640", 640, "100")
     assert facts["highest_symmetric"] == pytest.approx(60)
     assert facts["standard_error"] == pytest.approx(100 * np.sqrt(0.25 / 200))
     assert facts["backbone"] == "DeiT-Ti"

@@ -165,6 +165,13 @@ def test_out_of_memory_says_what_to_try(monkeypatch: pytest.MonkeyPatch, what: s
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4)
 
 
+def test_more_parts_than_images_are_never_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    Hungry(monkeypatch, 1, SHORT["of a GPU"])
+    with pytest.raises(NoisylibError, match=r"2 images at once. Try accumulate=8, which takes 1 at once"):
+        tune(recipe=recipe(epochs=1, accumulate=5))
+    assert tune(recipe=recipe(epochs=1, accumulate=8)).steps == 3
+
+
 def test_where_one_image_is_too_much_no_smaller_batch_is_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
     Hungry(monkeypatch, 0, SHORT["of a GPU"])
     with pytest.raises(

@@ -14,6 +14,7 @@ from noisylib.features.backbones import Backbone
 from noisylib.features.pixels import PixelSet
 from noisylib.finetuning import FineTuned, Turn, extract, finetune, make_classifier, probe_head
 from noisylib.finetuning.network import parameter_groups
+from noisylib.methods import make_method
 from noisylib.recipe import Recipe
 from noisylib.training import train_bank
 
@@ -62,8 +63,6 @@ def test_probe_is_a_plain_loop_of_gce() -> None:
         X.astype(float), y, X_test.astype(float), {"name": "gce", "q": 0.4}, kind="linear", seed=2, K=K,
         epochs=4, batch_size=128, lr=1e-3, decay=1e-5, decay_at=(0.5, 0.75, 0.9), width=1,
     )  # fmt: skip
-    from noisylib.methods import make_method
-
     W, b = probe_head(X, y, K, method=make_method("gce", {"q": 0.4}), epochs=4, seed=2, device="cpu")
     np.testing.assert_allclose(X_test @ W.T + b, history[-1], rtol=0, atol=2e-5)
 
@@ -87,8 +86,6 @@ def test_turn_starts_from_its_probe_and_first_cleans_by_its_losses() -> None:
     still = recipe(lr_backbone=0, lr_head=0, weight_decay=0, epochs=2)
     tuned = tune(pixels, backbone, method=Turn(probe_epochs=7, q=0.5), seed=3, recipe=still)
     X, X_test = features_of(pixels, backbone), features_of(pixels, backbone, "test")
-    from noisylib.methods import make_method
-
     W, b = probe_head(X, y, K, method=make_method("gce", {"q": 0.5}), epochs=7, seed=3, device="cpu")
     np.testing.assert_allclose(tuned.logits(pixels, pixels.rows("test")), X_test @ W.T + b, rtol=0, atol=1e-5)
     p = torch.softmax(torch.as_tensor(X @ W.T + b), 1).numpy()
@@ -152,7 +149,7 @@ def test_cached_features_spare_the_extraction_and_change_nothing() -> None:
 
 @pytest.mark.parametrize("method", ["ce", "gce", "elr"])
 def test_fine_tuning_learns_what_a_probe_of_random_features_does_not(method: str) -> None:
-    pixels, backbone = made_images(60, 60), tiny()
+    pixels, backbone = made_images(45, 60), tiny()
     rows, test = pixels.rows("train"), pixels.rows("test")
     y = pixels.labels[rows]
     tuned = tune(pixels, backbone, y, method=method, recipe=recipe(epochs=6))

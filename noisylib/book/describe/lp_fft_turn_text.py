@@ -67,8 +67,8 @@ def study_facts(rows: pd.DataFrame) -> dict[str, Any]:
         "dataset_names": listed(list(set_titles(known).values())),
         "backbone": listed([backbone_title(name) for name in known["backbone"].unique()]),
         "image_size": listed([str(size) for size in known["image_size"].unique()]),
-        "smallest": int(known["n_train"].min()),
         "largest": int(known["n_train"].max()),
+        "train_images": _range(int(known["n_train"].min()), int(known["n_train"].max())),
         "test_images": int(tests.max()),
         "standard_error": 50 / float(np.sqrt(tests.min())),  # binomial, of an accuracy of a half
         "highest_symmetric": 100 * max(symmetric, default=float("nan")),
@@ -78,6 +78,11 @@ def study_facts(rows: pd.DataFrame) -> dict[str, Any]:
         "runs": len(known),
         "noises": listed([noise_words(*noise) for noise in rows_of.noises_of(table)]),
     }
+
+
+def _range(low: int, high: int) -> str:
+    """Return "low to high", or the one number that both are."""
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _between(counts: pd.Series) -> str:
