@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,22 +117,26 @@ def test_a_data_set_goes_without_what_it_cannot_have() -> None:
 
 
 def test_the_shipped_studies_are_what_they_say(root: Path) -> None:
-    small, arms, paper = (
+    small, arms, longer, paper = (
         load_finetune_config(root / f"configs/{name}.yaml")
-        for name in ("turn_small", "turn_small_arms", "turn_paper")
+        for name in ("turn_small", "turn_small_arms", "turn_small_longer", "turn_paper")
     )
     rows = ["LP-CE", "LP-GCE", "LP-ELR", "LP-DivideMix", "LP-UNICON", "FFT-CE", "FFT-GCE", "FFT-ELR", "TURN"]
     assert [method.label for method in small.methods] == rows
     assert [method.label for method in paper.methods] == rows
     assert small.runs() == (4 + 5 + 4 + 5 + 5) * 9 * 3
-    assert arms.runs() == 5 * 2 * 5 * 2
+    assert arms.runs() == 5 * 2 * 5
+    assert longer.runs() == 5 * 2
     assert [dict(m.options) for m in arms.methods[:4]] == [{"tau": t} for t in (0.4, 0.5, 0.7, 0.8)]
     assert dict(arms.methods[4].options) == {"balanced": False}
     # The arms differ from the main study in nothing else, so that its TURN rows stand beside them.
     for field in ("datasets", "backbones", "image_size", "limit", "finetune"):
         assert getattr(arms, field) == getattr(small, field)
-    assert set(arms.conditions) <= set(small.conditions)
-    assert set(arms.seeds) <= set(small.seeds)
+    assert replace(longer.finetune, epochs=small.finetune.epochs) == small.finetune
+    for beside in (arms, longer):
+        assert set(beside.conditions) <= set(small.conditions)
+        assert set(beside.seeds) <= set(small.seeds)
+        assert beside.limit == small.limit
     assert [c.text for c in paper.conditions_of("cifar100")] == [
         "symmetric 0.6", "symmetric 0.9", "asymmetric 0.4", "instance 0.4",
     ]  # fmt: skip
