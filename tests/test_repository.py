@@ -457,10 +457,14 @@ def test_import_loads_no_optional_package(root: Path) -> None:
 
 
 def test_fine_tuning_of_the_readme_is_that_of_the_tables(root: Path) -> None:
-    rows, longer, cleaning = (
-        load_table(root / f"results/turn_small{part}.parquet")[0] for part in ("", "_longer", "_cleaning")
+    rows, record = load_table(root / "results/turn_small.parquet")
+    longer, cleaning = (
+        load_table(root / f"results/turn_small_{part}.parquet")[0] for part in ("longer", "cleaning")
     )
     readme = " ".join((root / "README.md").read_text().split())
+    probes = int((rows["tuning"] == "lp").sum())
+    minutes = f"{record['wall_seconds'] / 60:.0f} min"
+    assert f"{len(rows) - probes} networks and {probes} probes, likewise | {minutes} |" in readme
     tables = {score: turn_rows.score_table(rows, score) for score in ("accuracy", "balanced_accuracy")}
     best = {
         score: turn_rows.wins(table.groupby(level=[*turn_rows.SET, *turn_rows.NOISE]).mean()).sum()
