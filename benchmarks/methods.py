@@ -1,6 +1,6 @@
 """What every method costs beside cross entropy, all in one run.
 
-A method trains a bank as a study does: whole seeds and at most CPU_HEADS heads, half of the runs with
+A method trains a bank as a study does: whole seeds of some ten runs, half of the runs with
 symmetric and half with asymmetric noise. All banks train side by side, an epoch of each in turn, so that
 whatever else the machine does hits all alike. Ratios are taken within a round; medians are over the rounds.
 
@@ -25,9 +25,9 @@ from benchmarks.studybank import NOISE, SHIPPED, StudyBank, made_bank, shipped_b
 from benchmarks.workload import clock
 from noisylib.errors import MissingDataError
 from noisylib.methods import METHODS, RANKED, Method, TrainingFree, make_method
+from noisylib.parts import LEAST_CPU_RUNS
 from noisylib.recipe import Recipe
 from noisylib.recorder import Recorder
-from noisylib.study.plan import CPU_HEADS
 from noisylib.training import BankInTraining
 
 AIM = 6.0  # times cross entropy, per network and epoch: no ranked method should cost more
@@ -40,7 +40,7 @@ class Setting:
     Attributes
     ----------
     made : size (N, D) of made data to train on; None for the shipped bank, or as much made data without it.
-    seeds, runs_per_seed : of the study; a bank has as many whole seeds as CPU_HEADS heads allow.
+    seeds, runs_per_seed : of the study; a bank has as many whole seeds as a core trains at once.
     epochs : trained; they stand for `study_epochs`.
     """
 
@@ -60,9 +60,9 @@ class Setting:
 
     def seeds_of(self, rule: Method, device: torch.device) -> int:
         """Return how many seeds a study trains in one bank."""
-        if device.type != "cpu":
+        if device.type != "cpu" or not rule.n_nets:
             return self.seeds
-        return min(self.seeds, max(1, CPU_HEADS // (max(rule.n_nets, 1) * self.runs_per_seed)))
+        return min(self.seeds, max(1, LEAST_CPU_RUNS // self.runs_per_seed))
 
 
 QUICK = Setting(made=(300, 16), seeds=2, runs_per_seed=2, rounds=2)

@@ -12,7 +12,7 @@ from noisylib.errors import NoisylibError
 from noisylib.layout import RunLayout
 from noisylib.methods.out_of_fold import check_folds, held_out_probabilities
 from noisylib.recipe import Recipe
-from noisylib.training import as_heads_see
+from noisylib.samples import as_heads_see
 from noisylib.validation import check_features, check_runs
 
 

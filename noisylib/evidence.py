@@ -21,8 +21,8 @@ from noisylib.layout import RunLayout
 from noisylib.methods.out_of_fold import held_out_probabilities
 from noisylib.neighbours import nearest
 from noisylib.recipe import Recipe
+from noisylib.samples import as_heads_see
 from noisylib.seeding import numpy_generator
-from noisylib.training import as_heads_see
 from noisylib.validation import check_features, check_runs
 
 NEIGHBOURS = 11

@@ -3,11 +3,11 @@
 A bank holds S seeds x M heads. Heads of one seed see the same batch, so a forward pass gathers
 (S, B, D) once and multiplies it into all M heads of that seed with one batched matrix product.
 
-Three things make a step fast on a CPU. Activations are feature-major, (S, M, width, B), so that every
+Four things make a step fast on a CPU. Activations are feature-major, (S, M, width, B), so that every
 product runs over contiguous blocks. All parameters, and all gradients, are views of one flat tensor,
-so that Adam is one fused pass over memory. And the backward pass is written out into buffers that
+so that Adam is one fused pass over memory. The backward pass is written out into buffers that
 are kept between steps: automatic differentiation, which the tests compare it with, spends a
-quarter of the step on fresh memory for gradients.
+quarter of the step on fresh memory for gradients. And every view that a step needs is made once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from noisylib import pages
 from noisylib.errors import NoisylibError, check_name
 from noisylib.seeding import torch_generator
 
@@ -70,11 +71,13 @@ class HeadBank:
             raise NoisylibError(f"width={width}: a head of kind {kind!r} needs at least 1 hidden unit.")
         S, M = len(seeds), n_nets * runs_per_seed
         shapes = {name: (S, M, *size) for name, size, _ in self._parts()}
-        self.flat = torch.empty(sum(map(math.prod, shapes.values())), dtype=dtype, device=device)
-        self.flat.grad = self.flat_gradient = torch.zeros_like(self.flat)
-        self.parameters = _views(self.flat, shapes)
-        self.gradients = _views(self.flat_gradient, shapes)
+        both = pages.zeros(2, sum(map(math.prod, shapes.values())), dtype=dtype, device=device)
+        self.flat, self.flat_gradient = both.unbind()
+        self.flat.grad = self.flat_gradient
+        self.parameters = _split(self.flat, shapes)
+        self.gradients = _split(self.flat_gradient, shapes)
         self._scratch: dict[str, Tensor] = {}
+        self._at: dict[int, _Views] = {}
         for name, size, bound in self._parts():
             numbers = range(first_net, first_net + n_nets)
             nets = [[_uniform(size, bound, kind, seed, net, name) for net in numbers] for seed in seeds]
@@ -107,87 +110,84 @@ class HeadBank:
 
     def gather(self, prepared: Tensor, index: Tensor) -> Tensor:
         """Return the rows `index` (S, B) of prepared features, (S, B, F), in a buffer that is kept."""
-        x = self._buffer("x", index.numel(), prepared.shape[1])
-        return torch.index_select(prepared, 0, index.flatten(), out=x).view(*index.shape, -1)
+        self.buffer("x", index.numel(), prepared.shape[1])
+        v = self._views(index.shape[1])
+        torch.index_select(prepared, 0, index.flatten(), out=v.rows)
+        return v.x
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (nets, S, H, B, K) for prepared batches `x` of shape (S, B, F), or (B, F) for all.
 
         The result is a view of a buffer that the next call overwrites.
         """
-        S, nets, H = self.grid
-        M, K, p = nets * H, self.n_classes, self.parameters
-        x = x.expand(S, *x.shape[-2:])
-        B = x.shape[1]
-        z = self._buffer("z", S, M * K, B)
+        v = self._views(x.shape[-2])
+        _, plain, _, normalised = v.inputs(x)
         if self.kind == "mlp":
-            hidden = self._hidden(p["V"], x, p["c"])
-            _bmm(p["W"], hidden, out=z)
+            torch.bmm(v.V, plain, out=v.before)
+            v.before_rows.add_(v.c)
+            torch.ops.aten.gelu.out(v.before, out=v.hidden)
+            torch.bmm(v.W, v.hidden_of_head, out=v.z_of_head)
         else:
-            torch.bmm(p["W"].view(S, M * K, -1), x[..., : self.n_features].mT, out=z)
+            torch.bmm(v.W, plain, out=v.z)
         if self.kind == "adapter":
-            hidden = self._hidden(p["V"], x[..., self.n_features :])
+            torch.bmm(v.V, normalised, out=v.before)
+            torch.ops.aten.gelu.out(v.before, out=v.hidden)
             # W U is folded first, (K, r) per head: no (B, D) activation per head ever exists.
-            folded = _bmm(p["W"], p["U"], out=self._buffer("folded", S * M, K, self.width))
-            z.view(S * M, K, B).baddbmm_(folded, hidden)
-        z.view(S, M, K, B).add_(p["b"])
-        return z.view(S, nets, H, K, B).permute(1, 0, 2, 4, 3)
+            torch.bmm(v.W_of_head, v.U, out=v.folded)
+            v.z_of_head.baddbmm_(v.folded, v.hidden_of_head)
+        v.z_of_head.add_(v.b)
+        return v.logits
 
-    @torch.no_grad()
     def backward(self, x: Tensor, gradient: Tensor) -> None:
         """Overwrite ``gradients`` given d loss / d logits (nets, S, H, B, K) of the last ``forward(x)``.
 
         Once per forward pass: it uses up what that pass kept.
         """
-        S, nets, H = self.grid
-        M, K, B, D, p, g = (
-            nets * H,
-            self.n_classes,
-            x.shape[1],
-            self.n_features,
-            self.parameters,
-            self.gradients,
-        )
-        gz = gradient.permute(1, 0, 2, 4, 3).contiguous().view(S * M, K, B)
-        torch.sum(gz, -1, keepdim=True, out=g["b"].view(S * M, K, 1))
+        v = self._views(x.shape[-2])
+        plain, _, normalised, _ = v.inputs(x)
+        gz = gradient.permute(1, 0, 2, 4, 3).contiguous().view(v.z_of_head.shape)
+        torch.sum(gz, -1, keepdim=True, out=v.g_b)
         if self.kind == "linear":
-            torch.bmm(gz.view(S, M * K, B), x, out=g["W"].view(S, M * K, D))
+            torch.bmm(gz.view(v.z.shape), plain, out=v.g_W)
             return
-        hidden = self._buffer("hidden", S * M, self.width, B)
-        if self.kind == "mlp":
-            outgoing = p["W"].view(S * M, K, -1)
-            torch.bmm(gz, hidden.mT, out=g["W"].view(S * M, K, -1))
-        else:
-            outgoing = self._buffer("folded", S * M, K, self.width)
-            g_folded = torch.bmm(gz, hidden.mT, out=self._buffer("g_folded", S * M, K, self.width))
-            _bmm(p["W"].mT, g_folded, out=g["U"].view(S * M, D, -1))
-            torch.bmm(gz.view(S, M * K, B), x[..., :D], out=g["W"].view(S, M * K, D))
-            g["W"].view(S * M, K, D).baddbmm_(g_folded, p["U"].view(S * M, D, -1).mT)
+        mlp = self.kind == "mlp"
+        torch.bmm(gz, v.hidden_of_head_T, out=v.g_W if mlp else v.g_folded)
         # The activations are used up: their gradient takes their place, which is still in cache.
-        g_hidden = torch.bmm(outgoing.mT, gz, out=hidden)
-        before = self._buffer("before", S * M, self.width, B)
-        torch.ops.aten.gelu_backward.grad_input(g_hidden, before, grad_input=g_hidden)
-        torch.bmm(g_hidden.view(S, -1, B), x[..., -D:], out=g["V"].view(S, -1, D))
-        if self.kind == "mlp":
-            torch.sum(g_hidden, -1, keepdim=True, out=g["c"].view(S * M, -1, 1))
+        torch.bmm(v.outgoing_T, gz, out=v.hidden_of_head)
+        torch.ops.aten.gelu_backward.grad_input(v.hidden, v.before, grad_input=v.hidden)
+        torch.bmm(v.hidden, normalised, out=v.g_V)
+        if mlp:
+            torch.sum(v.hidden_of_head, -1, keepdim=True, out=v.g_c)
+        else:  # last, because it needs none of the activations
+            torch.bmm(gz.view(v.z.shape), plain, out=v.g_W)
+            v.g_W_of_head.baddbmm_(v.g_folded, v.U_T)
+            torch.bmm(v.W_of_head_T, v.g_folded, out=v.g_U)
 
-    def _hidden(self, V: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Return GELU(V x + c), (S M, h, B), keeping what the backward pass needs."""
-        S, M, h, D = V.shape
-        before = self._buffer("before", S * M, h, x.shape[1])
-        torch.bmm(V.view(S, M * h, D), x.mT, out=before.view(S, M * h, -1))
-        if c is not None:
-            before.add_(c.view(S * M, h, 1))
-        return torch.ops.aten.gelu.out(before, out=self._buffer("hidden", *before.shape))
+    def _views(self, B: int) -> _Views:
+        if B not in self._at:
+            self._at[B] = _Views(self, B)
+        return self._at[B]
 
-    def _buffer(self, name: str, *shape: int) -> Tensor:
+    def buffer(self, name: str, *shape: int) -> Tensor:
         """Return a kept tensor of this name and shape; it grows and never shrinks."""
         size = math.prod(shape)
         kept = self._scratch.get(name)
         if kept is None or kept.numel() < size:
-            kept = self._scratch[name] = self.flat.new_empty(size)
+            kept = self._scratch[name] = pages.empty(size, dtype=self.flat.dtype, device=self.flat.device)
+            self._at.clear()  # views of the smaller one
         return kept[:size].view(shape)
+
+    @staticmethod
+    def sizes(kind: str, n_features: int, n_classes: int, width: int | None = None) -> tuple[int, int]:
+        """Return the numbers of parameters of one head, and of activations of one head for one sample."""
+        kind = check_name("head", kind, HEAD_KINDS)
+        D, K, h = n_features, n_classes, WIDTHS[kind] if width is None else width
+        parameters = {
+            "linear": (D + 1) * K,
+            "mlp": (D + 1) * h + (h + 1) * K,
+            "adapter": 2 * D * h + (D + 1) * K,
+        }[kind]
+        return parameters, K if kind == "linear" else 2 * h + K
 
     def flops_per_sample(self) -> int:
         """Floating-point operations of one head's forward and backward pass for one sample."""
@@ -195,17 +195,65 @@ class HeadBank:
         first = {"linear": D * K, "mlp": D * h, "adapter": D * (h + K)}[self.kind]
         return 2 * (2 * first + 3 * h * K)  # no gradient flows to the features
 
+    def step_flops(self, batch_size: int) -> int:
+        """Floating-point operations of all matrix products of one head's step on `batch_size` samples.
 
-def _views(flat: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+        Beside those of each sample, the adapter has three of its own weights: folding W U, and the two
+        gradients through it.
+        """
+        once = 6 * self.n_classes * self.n_features * self.width if self.kind == "adapter" else 0
+        return self.flops_per_sample() * batch_size + once
+
+
+class _Views:
+    """Views of a bank's parameters, gradients and buffers, shaped for the products of a step on B samples.
+
+    A view takes microseconds to make, and a step has dozens of them: they are made once. Those called
+    ``..._of_head`` have one matrix per head, (S M, ...), the others one per seed, (S, M ..., ...).
+    """
+
+    def __init__(self, bank: HeadBank, B: int) -> None:
+        self._bank = bank
+        S, nets, H = bank.grid
+        M, K, D, h = nets * H, bank.n_classes, bank.n_features, bank.width
+        p, g = bank.parameters, bank.gradients
+        if bank.kind != "linear":
+            self.before, self.hidden = (bank.buffer(name, S, M * h, B) for name in ("before", "hidden"))
+            self.before_rows, self.hidden_of_head = (x.view(S * M, h, B) for x in (self.before, self.hidden))
+            self.V, self.g_V = (x["V"].view(S, M * h, D) for x in (p, g))
+            self.hidden_of_head_T = self.hidden_of_head.mT
+        self.z = bank.buffer("z", S, M * K, B)
+        self.z_of_head = self.z.view(S * M, K, B)
+        self.logits = self.z.view(S, nets, H, K, B).permute(1, 0, 2, 4, 3)
+        self.b, self.g_b = (x["b"].view(S * M, K, 1) for x in (p, g))
+        self.W_of_head, self.g_W_of_head = (x["W"].view(S * M, K, -1) for x in (p, g))
+        if bank.kind == "mlp":
+            self.c, self.g_c = (x["c"].view(S * M, h, 1) for x in (p, g))
+            self.W, self.g_W, self.outgoing_T = self.W_of_head, self.g_W_of_head, self.W_of_head.mT
+        else:
+            self.W, self.g_W = (x["W"].view(S, M * K, D) for x in (p, g))
+        if bank.kind == "adapter":
+            self.folded, self.g_folded = (bank.buffer(n, S * M, K, h) for n in ("folded", "g_folded"))
+            self.U, self.g_U = (x["U"].view(S * M, D, h) for x in (p, g))
+            self.outgoing_T, self.U_T, self.W_of_head_T = self.folded.mT, self.U.mT, self.W_of_head.mT
+        self.rows = bank.buffer("x", S * B, bank.n_inputs)
+        self.x = self.rows.view(S, B, -1)
+        self._parts_of_x = self._parts(self.x)
+
+    def inputs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what the first and the last layer see of `x`, (S, B, D), each also transposed."""
+        return self._parts_of_x if x is self.x else self._parts(x)
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        D = self._bank.n_features
+        x = x.expand(self._bank.grid[0], *x.shape[-2:])
+        plain, normalised = x[..., :D], x[..., -D:]
+        return plain, plain.mT, normalised, normalised.mT
+
+
+def _split(flat: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     parts = flat.split([math.prod(shape) for shape in shapes.values()])
     return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-
-
-def _bmm(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Multiply head by head: leading axes (S, M) or (S M,) of `a`, `b` and `out` are one batch axis."""
-    out_flat = out.view(-1, a.shape[-2], b.shape[-1])
-    torch.bmm(a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:]), out=out_flat)
-    return out_flat
 
 
 def _uniform(size: tuple[int, int], bound: float, kind: str, seed: int, net: int, name: str) -> Tensor:

@@ -62,6 +62,11 @@ class Networks:
         """The flat parameters of each bank, for one optimiser."""
         return [bank.flat for bank in self.banks]
 
+    @property
+    def n_inputs(self) -> int:
+        """F, columns of prepared features."""
+        return self._widest.n_inputs
+
     def train_only(self, banks: Collection[int]) -> None:
         """Leave all but these banks out of the next steps: neither gradient nor weight decay moves them."""
         for position, bank in enumerate(self.banks):

@@ -19,7 +19,8 @@ from noisylib.neighbours import confirming_k, nearest
 from noisylib.noise import NoisyLabels, told
 from noisylib.recipe import Recipe
 from noisylib.recorder import RunResults
-from noisylib.training import BankInTraining, as_heads_see, train_bank
+from noisylib.samples import as_heads_see
+from noisylib.training import BankInTraining, train_bank
 from noisylib.validation import check_bank_inputs
 
 VOTERS = 11  # nearest neighbours that are asked; also WANN's first number of voters

@@ -18,8 +18,9 @@ from noisylib.methods import Method, TrainingFree, make_method
 from noisylib.noise import check_labels
 from noisylib.noise_estimate import NoiseEstimate, estimate_noise
 from noisylib.recipe import Recipe
+from noisylib.samples import moments
 from noisylib.trained_head import TrainedHead, load_head
-from noisylib.training import BankInTraining, moments
+from noisylib.training import BankInTraining
 from noisylib.validation import check_bank_inputs, check_features
 
 if TYPE_CHECKING:

@@ -14,8 +14,11 @@ from noisylib.layout import RunLayout
 from noisylib.methods import BankContext, Batch, Method, TrainingFree, make_method
 from noisylib.methods.losses import cross_entropy
 from noisylib.networks import Networks
+from noisylib.optimiser import FusedAdam
+from noisylib.parts import merge, runs_at_once, split_runs, train_halving
 from noisylib.recipe import Recipe
 from noisylib.recorder import Recorder, RunResults
+from noisylib.samples import Samples
 from noisylib.seeding import torch_generator
 from noisylib.validation import BankInputs, check_bank_inputs
 
@@ -69,7 +72,12 @@ def train_bank(
     trace : also record per-sample losses, predictions and selections, and evaluate every epoch.
     device : "auto", "cpu", "cuda" or "cuda:N".
     dtype : torch.float32, or torch.float64 for checks.
-    progress : called with (epochs done, epochs) after each epoch.
+    progress : called after each epoch with (epochs done, epochs), summed over the runs.
+
+    Returns
+    -------
+    RunResults, runs in the order of `y_noisy`. How many are trained at once follows from the device: as
+    many as its cache (CPU) or its free memory (GPU) holds; if memory runs out, half as many.
 
     Raises
     ------
@@ -84,17 +92,38 @@ def train_bank(
         seeds=seeds, noise_rates=noise_rates, noise_types=noise_types, transitions=transitions, views=views,
         sample_weight=sample_weight,
     )  # fmt: skip
-    started = time.perf_counter()
-    bank = BankInTraining(inputs, method, head, recipe, pick_device(device), dtype)
-    recorder = Recorder(bank, np.asarray(y_test), trace)
-    if isinstance(method, TrainingFree):
-        recorder.vote(method)
+    where = pick_device(device)
+    samples = Samples(inputs, recipe, where, dtype)
+    at_once = runs_at_once(
+        method, head, n_samples=len(samples.X), n_features=samples.X.shape[1], n_classes=n_classes,
+        recipe=recipe, device=where,
+    )  # fmt: skip
+    done, of, parts = 0, len(inputs.seeds) * recipe.epochs, []
+
+    def train(runs: list[int]) -> RunResults:
+        bank = BankInTraining(inputs.take(runs), method, head, recipe, where, dtype, samples)
+        tell = None if progress is None else lambda epoch: progress(done + epoch * len(runs), of)
+        return _train(bank, np.asarray(y_test), trace, tell)
+
+    for runs in split_runs(inputs.seeds, at_once if method.n_nets else len(inputs.seeds)):
+        parts += train_halving(train, runs, inputs.seeds)
+        done += len(runs) * recipe.epochs
+    return merge(parts)
+
+
+def _train(
+    bank: BankInTraining, y_test: np.ndarray, trace: bool, tell: Callable[[int], None] | None
+) -> RunResults:
+    """Train one bank from beginning to end; `tell` is called with the number of epochs done."""
+    started, recorder = time.perf_counter(), Recorder(bank, y_test, trace)
+    if isinstance(bank.method, TrainingFree):
+        recorder.vote(bank.method)
         return recorder.results(time.perf_counter() - started)
-    for epoch in range(recipe.epochs):
+    for epoch in range(bank.recipe.epochs):
         bank.train_epoch(epoch, recorder if trace else None)
         recorder.after_epoch(epoch)
-        if progress is not None:
-            progress(epoch + 1, recipe.epochs)
+        if tell is not None:
+            tell(epoch + 1)
     return recorder.results(time.perf_counter() - started)
 
 
@@ -112,12 +141,12 @@ class BankInTraining:
         recipe: Recipe,
         device: torch.device,
         dtype: torch.dtype,
+        samples: Samples | None = None,
     ) -> None:
         self.method, self.recipe, self.device, self.dtype = method, recipe, device, dtype
         self.layout = RunLayout(inputs.seeds, apart=method.own_batches)
-        self.X, self.X_test, self._cached = as_heads_see(
-            inputs.X, inputs.X_test, inputs.views, recipe=recipe, device=device, dtype=dtype
-        )
+        self.samples = Samples(inputs, recipe, device, dtype) if samples is None else samples
+        self.X, self.X_test, self._cached = self.samples.X, self.samples.X_test, self.samples.views
         self.y = self._spread(inputs.y_noisy)  # (S, H, N)
         weights = self._spread(inputs.sample_weight)
         self.sample_weight = None if weights is None else weights.to(dtype)
@@ -148,14 +177,11 @@ class BankInTraining:
             device=self.device,
             dtype=self.dtype,
         )
-        self._prepared = self.prepare(self.X)
-        if self.X_test is not None:
-            self.X_test = self.prepare(self.X_test)
-        self.optimiser = torch.optim.Adam(
+        self._prepared, self.X_test = self.samples.prepared(self.networks)
+        self.optimiser = FusedAdam(
             self.networks.parameters,
-            lr=self.recipe.learning_rate,
+            learning_rate=self.recipe.learning_rate,
             weight_decay=self.recipe.weight_decay,
-            fused=True,
         )
         self.state = self.method.start(self)
 
@@ -171,8 +197,7 @@ class BankInTraining:
 
     def train_epoch(self, epoch: int, recorder: Recorder | None) -> None:
         """One pass over the epoch's samples, the last partial batch included."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate_at(epoch)
+        self.optimiser.learning_rate = self.recipe.learning_rate_at(epoch)
         S, H, N = self.y.shape
         first = torch.arange(S * H, device=self.device).view(S, H, 1) * N
         self.method.begin_epoch(self, epoch, self.state)
@@ -260,25 +285,3 @@ class BankInTraining:
         keep = torch.stack(draws, dim=1) >= drop.float()
         scale = torch.where(keep, (1 / (1 - drop)).to(x.dtype), 0)
         return scale.to(x.device).mul_(x)
-
-
-def as_heads_see(
-    X: np.ndarray, *others: np.ndarray | None, recipe: Recipe, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor | None, ...]:
-    """Return training features (N, D) and `others` (..., D) as heads get them; None stays None.
-
-    If the recipe says so, all are z-scored with the mean and deviation of `X`.
-    """
-    # A copy, because torch warns of arrays that are read-only, such as memory maps.
-    tensors = [None if a is None else torch.as_tensor(np.array(a, dtype=np.float64)) for a in (X, *others)]
-    if recipe.standardise:
-        mean, std = moments(tensors[0])
-        tensors = [None if t is None else (t - mean) / std for t in tensors]
-    return tuple(None if t is None else t.to(device, dtype) for t in tensors)
-
-
-def moments(X: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation (D,) of features (N, D); the deviation of a constant feature counts as 1."""
-    mean, std = X.mean(0), X.std(0, correction=0)
-    std[std == 0] = 1  # a constant feature carries nothing: leave it at zero
-    return mean, std

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,6 +67,16 @@ class BankInputs:
     transitions: np.ndarray | None
     views: np.ndarray | None
     sample_weight: np.ndarray | None
+
+    def take(self, runs: Sequence[int]) -> BankInputs:
+        """Return the same with these runs only, by position."""
+        of_runs = ("y_noisy", "noise_rates", "asymmetric", "transitions", "sample_weight")
+        kept = {name: getattr(self, name) for name in of_runs}
+        return replace(
+            self,
+            seeds=[self.seeds[run] for run in runs],
+            **{name: None if values is None else values[list(runs)] for name, values in kept.items()},
+        )
 
 
 def check_bank_inputs(

@@ -150,9 +150,9 @@ def test_every_round_has_every_method_and_another_order(
 
 
 def test_banks_are_as_large_as_a_study_makes_them(methods: ModuleType) -> None:
-    """At most 32 heads of whole seeds with ten runs each, on a CPU."""
+    """Ten runs, which here is one seed, on a CPU; a method that trains nothing takes all."""
     setting, cuda = methods.Setting(), torch.device("cuda")
-    for name, seeds in (("ce", 3), ("coteaching", 1), ("dividemix", 1), ("cufit", 1), ("knn", 3)):
+    for name, seeds in (("ce", 1), ("coteaching", 1), ("dividemix", 1), ("cufit", 1), ("knn", 3)):
         assert setting.seeds_of(make_method(name), CPU) == seeds
         assert setting.seeds_of(make_method(name), cuda) == 3
 

@@ -26,8 +26,9 @@ from small_bank import (
 from noisylib.methods import METHODS, Batch, make_method
 from noisylib.methods.ce import CrossEntropy
 from noisylib.recipe import Recipe
+from noisylib.samples import as_heads_see
 from noisylib.seeding import torch_generator
-from noisylib.training import BankInTraining, as_heads_see
+from noisylib.training import BankInTraining
 from noisylib.validation import check_bank_inputs
 
 F64 = torch.float64

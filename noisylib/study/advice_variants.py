@@ -21,7 +21,6 @@ from noisylib.noise import NoisyLabels, inject
 from noisylib.seeding import derive_seed, numpy_generator
 from noisylib.study.experiment_tables import CONDITION, Column
 from noisylib.study.inputs import cached_bank
-from noisylib.study.plan import CPU_HEADS
 
 SEEDS = (0, 1, 2)
 BED = "bed"
@@ -199,6 +198,10 @@ def noisy_labels(source: Source, samples: Samples, noise_type: str, rate: float,
     )
 
 
+# Of one group; every group's features are drawn anew, so that fewer and larger groups cost less.
+HEADS_AT_ONCE = 32
+
+
 def run_groups(
     noises: Sequence[tuple[str, float]], seeds: Sequence[int], networks: int = 2
 ) -> list[list[Run]]:
@@ -208,7 +211,7 @@ def run_groups(
     ----------
     networks : of a run.
     """
-    step = max(1, CPU_HEADS // (len(noises) * max(1, networks)))
+    step = max(1, HEADS_AT_ONCE // (len(noises) * max(1, networks)))
     return [
         [(kind, rate, seed) for seed in seeds[first : first + step] for kind, rate in noises]
         for first in range(0, len(seeds), step)

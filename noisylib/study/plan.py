@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from noisylib.features.bank import FeatureBank
 from noisylib.heads import HeadBank
 from noisylib.methods import Method
+from noisylib.parts import runs_at_once, split_runs
 from noisylib.recipe import Recipe
 from noisylib.study.config import MethodSpec, RunSpec, StudyConfig, load_config
 from noisylib.study.inputs import noise_of
@@ -22,9 +24,6 @@ from noisylib.validation import check_views
 log = logging.getLogger(__name__)
 
 Banks = Mapping[tuple[str, str], FeatureBank]
-
-# More heads than this in one chunk gain nothing on a CPU core, and cost cache, progress and balance.
-CPU_HEADS = 32
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def make_chunks(
         if bank.views is not None:
             check_views(bank.views, rule)
         cost = _flops(rule, head, bank, config.recipe)
-        for part in _split_by_seed(runs, max(rule.n_nets, 1), device):
+        for part in _parts(runs, rule, head, bank, config.recipe, device):
             part_ids = tuple(ids[run] for run in part)
             chunks.append(Chunk(tuple(part), part_ids, cost * len(part), config.reference_backbone))
     return sorted(chunks, key=lambda chunk: -chunk.cost)
@@ -147,13 +146,14 @@ def _flops(rule: Method, head: str, bank: FeatureBank, recipe: Recipe) -> float:
     return rule.step_cost * recipe.epochs * samples * step
 
 
-def _split_by_seed(runs: list[RunSpec], nets: int, device: str) -> Iterator[list[RunSpec]]:
-    """Yield groups of whole seeds; on a CPU at most CPU_HEADS heads each where a seed allows it."""
-    group: list[RunSpec] = []
-    for _, of_seed in groupby(runs, key=lambda run: run.seed_train):
-        seed_runs = list(of_seed)
-        if group and device == "cpu" and nets * (len(group) + len(seed_runs)) > CPU_HEADS:
-            yield group
-            group = []
-        group = group + seed_runs
-    yield group
+def _parts(
+    runs: list[RunSpec], rule: Method, head: str, bank: FeatureBank, recipe: Recipe, device: str
+) -> list[list[RunSpec]]:
+    """Return the runs in parts that a core trains at once; a GPU gets all, and splits what is too much."""
+    if device != "cpu" or not rule.n_nets:
+        return [runs]
+    at_once = runs_at_once(
+        rule, head, n_samples=len(bank.indices("train")), n_features=bank.n_features,
+        n_classes=bank.n_classes, recipe=recipe, device=torch.device("cpu"),
+    )  # fmt: skip
+    return [[runs[r] for r in part] for part in split_runs([run.seed_train for run in runs], at_once)]
