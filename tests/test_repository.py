@@ -49,11 +49,11 @@ from noisylib.study.archive import load_archive
 from noisylib.study.experiment_tables import load_table
 from noisylib.study.refit import pools
 
-LOCKED_EXTRAS = ("backbones", "finetuning", "book", "statistics", "dev")
+LOCKED_EXTRAS = ("backbones", "finetuning", "book", "statistics", "cluster", "dev")
 HEAVY = [
     *("timm", "open_clip", "medmnist", "papermill", "pandas", "matplotlib"),
     *("torchvision", "sklearn", "PIL", "pyarrow", "joblib", "yaml", "cleanlab"),
-    *("baycomp", "statsmodels", "itables", "accelerate"),
+    *("baycomp", "statsmodels", "itables", "accelerate", "distributed"),
 ]
 
 
@@ -246,7 +246,7 @@ def test_commands_of_the_prose_parse(root: Path) -> None:
 # A module may import from its own layer and those after it. errors, files, seeding, devices and recipe are
 # below all of them and are left out.
 LAYERS = (
-    ("cli", "cli_embeddings", "cli_experiments", "cli_finetune", "cli_refit", "listing", "citations"),
+    ("cli", "cli_engine", "cli_embeddings", "cli_experiments", "cli_finetune", "cli_refit", "listing", "citations"),
     ("book",),
     ("study", "plots", "plotstyle", "comparison"),  # plots stands for every <subject>plots
     ("estimators",),
