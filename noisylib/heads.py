@@ -74,8 +74,8 @@ class HeadBank:
         both = pages.zeros(2, sum(map(math.prod, shapes.values())), dtype=dtype, device=device)
         self.flat, self.flat_gradient = both.unbind()
         self.flat.grad = self.flat_gradient
-        self.parameters = _split(self.flat, shapes)
-        self.gradients = _split(self.flat_gradient, shapes)
+        self.parameters = split_flat(self.flat, shapes)
+        self.gradients = split_flat(self.flat_gradient, shapes)
         self._scratch: dict[str, Tensor] = {}
         self._at: dict[int, _Views] = {}
         for name, size, bound in self._parts():
@@ -110,7 +110,6 @@ class HeadBank:
 
     def gather(self, prepared: Tensor, index: Tensor) -> Tensor:
         """Return the rows `index` (S, B) of prepared features, (S, B, F), in a buffer that is kept."""
-        self.buffer("x", index.numel(), prepared.shape[1])
         v = self._views(index.shape[1])
         torch.index_select(prepared, 0, index.flatten(), out=v.rows)
         return v.x
@@ -137,6 +136,10 @@ class HeadBank:
             v.z_of_head.baddbmm_(v.folded, v.hidden_of_head)
         v.z_of_head.add_(v.b)
         return v.logits
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Return logits as `forward` does, in the precision of the parameters."""
+        return self.forward(x)
 
     def backward(self, x: Tensor, gradient: Tensor) -> None:
         """Overwrite ``gradients`` given d loss / d logits (nets, S, H, B, K) of the last ``forward(x)``.
@@ -251,7 +254,8 @@ class _Views:
         return plain, plain.mT, normalised, normalised.mT
 
 
-def _split(flat: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def split_flat(flat: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Return views of a flat tensor, one after the other, by name."""
     parts = flat.split([math.prod(shape) for shape in shapes.values()])
     return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 

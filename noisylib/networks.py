@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from noisylib.heads import HeadBank
+from noisylib.precision import head_bank
 
 
 class Networks:
@@ -17,6 +18,7 @@ class Networks:
     ----------
     kinds : kind and number of networks per run of each bank; networks are numbered through.
     seeds, n_features, n_classes, runs_per_seed, width, device, dtype : as `HeadBank`.
+    precision : of the products of a step, one of ``noisylib.precision.PRECISIONS``.
 
     Attributes
     ----------
@@ -34,12 +36,14 @@ class Networks:
         width: int | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
     ) -> None:
         self.banks: list[HeadBank] = []
         first = 0
         for kind, count in kinds:
             self.banks.append(
-                HeadBank(
+                head_bank(
+                    precision,
                     kind,
                     seeds,
                     n_features,
@@ -84,7 +88,16 @@ class Networks:
         """Return logits (nets, S, H, B, K) of prepared batches (S, B, F) or (B, F), in a kept buffer."""
         if len(self.banks) == 1:
             return self.banks[0].forward(x)
-        parts = [bank.forward(x[..., : bank.n_inputs]).mT for bank in self.banks]  # (nets, S, H, K, B)
+        return self._joined([bank.forward(x[..., : bank.n_inputs]).mT for bank in self.banks])
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Return logits as `forward` does, in the precision of the parameters."""
+        if len(self.banks) == 1:
+            return self.banks[0].evaluate(x)
+        return self._joined([bank.evaluate(x[..., : bank.n_inputs]).mT for bank in self.banks])
+
+    def _joined(self, parts: list[Tensor]) -> Tensor:
+        """Return the logits (nets, S, H, K, B) of each bank as those of all networks, transposed."""
         shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
         if self._scratch is None or self._scratch.shape != shape:
             self._scratch = parts[0].new_empty(shape)
@@ -92,6 +105,9 @@ class Networks:
 
     def backward(self, x: Tensor, gradient: Tensor) -> None:
         """Overwrite all gradients given d loss / d logits of the last ``forward(x)``."""
+        if len(self.banks) == 1:
+            self.banks[0].backward(x, gradient)
+            return
         first = 0
         for bank in self.banks:
             count = bank.grid[1]
