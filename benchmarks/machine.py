@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 
 import torch
 
@@ -23,8 +24,23 @@ def machine_facts(device: torch.device) -> dict[str, object]:
         "system": platform.system(),
         "noisylib": noisylib.__version__,
     }
+    if caches := cache_sizes():
+        facts["caches"] = caches
     if hasattr(os, "getloadavg"):
         facts["load"] = round(os.getloadavg()[0], 2)
     if device.type == "cuda":
         facts["gpu"] = device_name(device)
     return facts
+
+
+def cache_sizes(root: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> dict[str, str]:
+    """Return level -> size of the first core's data caches, as the system states them if it does."""
+    found = {}
+    for folder in sorted(root.glob("index*")):
+        try:
+            kind, level, size = ((folder / name).read_text().strip() for name in ("type", "level", "size"))
+        except OSError:
+            continue
+        if kind != "Instruction":
+            found[f"L{level}"] = size
+    return found

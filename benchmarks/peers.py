@@ -1,4 +1,4 @@
-"""Other ways to train the same adapter heads, each as a practitioner would write it.
+"""Other ways to train the same heads, each as a practitioner would write it.
 
 Every function trains `heads` in place with cross entropy and fused Adam, and takes the batch order
 from the caller, so that the tests can hold each against ``train_bank`` step for step. What lasts longer
@@ -38,16 +38,26 @@ class AdapterHead(nn.Module):
         return self.out(x + self.up(F.gelu(self.down(self.norm(x)))))
 
 
-def heads_like(bank: HeadBank) -> list[AdapterHead]:
-    """Return one module for each head of an adapter bank, with the same parameters."""
+def heads_like(bank: HeadBank) -> list[nn.Module]:
+    """Return one module for each head of a bank of adapters or linear heads, with the same parameters."""
     stacked = {name: p.detach().flatten(0, 1) for name, p in bank.parameters.items()}  # (S M, ...)
-    heads = []
-    for V, U, W, b in zip(*(stacked[name] for name in "VUWb"), strict=True):
-        head = AdapterHead(bank.n_features, bank.n_classes, bank.width).to(V)
-        state = {"down.weight": V, "up.weight": U, "out.weight": W, "out.bias": b[:, 0]}
-        head.load_state_dict(state)
-        heads.append(head)
-    return heads
+    return [
+        _module(bank, dict(zip(stacked, parameters, strict=True)))
+        for parameters in zip(*stacked.values(), strict=True)
+    ]
+
+
+def _module(bank: HeadBank, p: dict[str, Tensor]) -> nn.Module:
+    state = {"weight": p["W"], "bias": p["b"][:, 0]}
+    if bank.kind == "linear":
+        head = nn.Linear(bank.n_features, bank.n_classes)
+    else:
+        head = AdapterHead(bank.n_features, bank.n_classes, bank.width)
+        outgoing = {f"out.{name}": values for name, values in state.items()}
+        state = {"down.weight": p["V"], "up.weight": p["U"], **outgoing}
+    head = head.to(p["W"])
+    head.load_state_dict(state)
+    return head
 
 
 def tight_loop(

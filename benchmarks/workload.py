@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from noisylib.heads import HeadBank
+from noisylib.methods import make_method
+from noisylib.parts import runs_at_once
 from noisylib.recipe import Recipe
+from noisylib.recorder import Recorder
 from noisylib.seeding import numpy_generator
-from noisylib.study.plan import CPU_HEADS
-from noisylib.training import train_bank
+from noisylib.training import BankInTraining, train_bank
+from noisylib.validation import check_bank_inputs
 
 
 @dataclass(frozen=True)
@@ -113,35 +116,67 @@ class Workload:
     def chunks(self) -> list[list[int]]:
         """Return the seeds of each bank that a study would split the R runs into."""
         s = self.setting
-        per_bank = s.seeds if self.device.type == "cuda" else max(1, CPU_HEADS // s.runs_per_seed)
+        at_once = runs_at_once(
+            make_method(s.method), s.head, n_samples=s.n_samples, n_features=s.n_features,
+            n_classes=s.n_classes, recipe=self.recipe, device=self.device,
+        )  # fmt: skip
+        per_bank = max(1, min(s.seeds, at_once // s.runs_per_seed))
         every = list(range(s.seeds))
         return [every[first : first + per_bank] for first in range(0, s.seeds, per_bank)]
 
-    def train(self, seeds: Sequence[int], runs_per_seed: int | None = None) -> float:
-        """Train one bank of two epochs and return the seconds of the second.
+    def train(self, seeds: Sequence[int]) -> float:
+        """Train the runs of `seeds` for two epochs as a study does, and return the seconds of the second.
 
         The first epoch pays for buffers and optimiser state, as it would once in fifty. The second goes
         from one report of progress to the next: batch order, gathers, steps and the scoring of K samples.
         """
-        s, stamps = self.setting, []
-        H = runs_per_seed or s.runs_per_seed
-        classes = np.arange(s.n_classes)
+        stamps: list[float] = []
+        arguments, runs = self._arguments(len(seeds) * self.setting.runs_per_seed)
         train_bank(
-            self.X,
-            self.Y[: len(seeds) * H],
-            self.X[: s.n_classes],  # one test sample per class: evaluation is not what is timed
-            classes,
-            n_classes=s.n_classes,
-            method=s.method,
-            head=s.head,
-            seeds=[seed for seed in seeds for _ in range(H)],
+            *arguments,
+            n_classes=self.setting.n_classes,
+            method=self.setting.method,
+            head=self.setting.head,
+            seeds=[seeds[run // self.setting.runs_per_seed] for run in runs],
             recipe=self.recipe,
             device=str(self.device),
             progress=lambda *_: stamps.append(clock(self.device)),
         )
-        return stamps[1] - stamps[0]
+        # A bank that `train_bank` trains in parts reports the epochs of one part after the other.
+        return sum(last - first for first, last in zip(stamps[::2], stamps[1::2], strict=True))
+
+    def train_at_once(self, seeds: Sequence[int], runs_per_seed: int) -> float:
+        """Train S x H runs as one bank, whether or not it fits the processor; return seconds as `train`."""
+        s, rule = self.setting, make_method(self.setting.method)
+        arguments, runs = self._arguments(len(seeds) * runs_per_seed)
+        inputs = check_bank_inputs(
+            *arguments, s.n_classes, rule, seeds=[seeds[run // runs_per_seed] for run in runs]
+        )
+        bank = BankInTraining(inputs, rule, s.head, self.recipe, self.device, torch.float32)
+        recorder = Recorder(bank, arguments[-1], trace=False)
+        for epoch in range(self.recipe.epochs):
+            start = clock(self.device)
+            bank.train_epoch(epoch, None)
+            recorder.after_epoch(epoch)
+        return clock(self.device) - start
+
+    def _arguments(self, runs: int) -> tuple[tuple[np.ndarray, ...], range]:
+        """Return features and labels of so many runs, and the runs' numbers.
+
+        There is one test sample per class: evaluation is not what is timed.
+        """
+        K = self.setting.n_classes
+        return (self.X, self.Y[:runs], self.X[:K], np.arange(K)), range(runs)
+
+    def _bank(self) -> HeadBank:
+        return HeadBank(self.setting.head, [0], self.setting.n_features, self.setting.n_classes)
 
     def flops_per_head_epoch(self) -> int:
-        """Floating-point operations of one pass of one head over the training samples."""
-        s = self.setting
-        return s.n_samples * HeadBank(s.head, [0], s.n_features, s.n_classes).flops_per_sample()
+        """Floating-point operations of the products that one head computes in one pass over the samples."""
+        s, bank = self.setting, self._bank()
+        whole, rest = divmod(s.n_samples, s.batch_size)
+        return whole * bank.step_flops(s.batch_size) + (bank.step_flops(rest) if rest else 0)
+
+    def plain_flops_per_head_epoch(self) -> int:
+        """The same of a forward and backward pass sample by sample, without what is done once per batch."""
+        return self.setting.n_samples * self._bank().flops_per_sample()

@@ -29,7 +29,7 @@ RECIPE = Recipe(
 PEERS = ("tight_loop", "dataloader_loop", "vmap_ensemble", "module_dict")
 RATIOS = (
     *("speedup_tight", "speedup_dataloader", "speedup_vmap", "speedup_moduledict"),
-    *("gemm_fraction", "two_process_speedup"),
+    *("gemm_fraction", "gemm_fraction_plain", "two_process_speedup"),
 )
 
 
@@ -45,17 +45,18 @@ def load(root: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_peer_trains_the_same_heads_as_the_bank(name: str, load) -> None:
+@pytest.mark.parametrize("head", ["adapter", "linear"])
+def test_peer_trains_the_same_heads_as_the_bank(head: str, name: str, load) -> None:
     X, y = blobs(N, K, D)
     X = (X - X.mean(0)) / X.std(0)
     X_test, y_test = blobs(20, K, D, seed=1)
     Y = np.stack([np.roll(y, r) for r in range(R)])
     recipe = replace(RECIPE, standardise=False)
     more = {"recipe": recipe, "dtype": torch.float64, "device": "cpu", "seeds": [SEED] * R}
-    expected = train_bank(X, Y, X_test, y_test, n_classes=K, method="ce", **more).test_logits
+    expected = train_bank(X, Y, X_test, y_test, n_classes=K, method="ce", head=head, **more).test_logits
 
     peers = load("peers")
-    start = HeadBank("adapter", [SEED], D, K, runs_per_seed=R, width=5, dtype=torch.float64)
+    start = HeadBank(head, [SEED], D, K, runs_per_seed=R, width=5, dtype=torch.float64)
     heads = peers.heads_like(start)
     orders = [
         torch.randperm(N, generator=torch_generator("batches", SEED, epoch)) for epoch in range(recipe.epochs)
@@ -156,11 +157,62 @@ def test_made_images_are_of_the_official_size(load, tmp_path: Path) -> None:
     assert (part.keys, part.labels.tolist(), part.split.tolist()) == (("0", "1", "2"), [0, 1, 2], [1, 1, 1])
 
 
-def test_the_bank_is_split_as_a_study_splits_it(load) -> None:
-    """50 runs of 5 seeds: at most 32 heads of whole seeds, so 3 seeds and then 2."""
+def test_the_bank_is_split_as_a_study_splits_it(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 runs of 5 seeds, in banks of as many whole seeds as `train_bank` trains at once."""
     workload = load("workload")
     work = workload.Workload(workload.Setting(n_samples=10), torch.device("cpu"))
-    assert work.chunks() == [[0, 1, 2], [3, 4]]
+    for at_once, chunks in ((32, [[0, 1, 2], [3, 4]]), (10, [[0], [1], [2], [3], [4]]), (3, [[0]])):
+        monkeypatch.setattr(workload, "runs_at_once", lambda *args, n=at_once, **kwargs: n)
+        assert work.chunks()[: len(chunks)] == chunks
+
+
+def test_the_second_epoch_of_every_part_is_timed(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two parts report two epochs each; the clock moves by 10 in a first epoch and by 1 in a second."""
+    workload, now = load("workload"), 0.0
+    monkeypatch.setattr(workload, "clock", lambda device: now)
+
+    def train_bank(*args, progress, seeds, **kwargs) -> None:
+        nonlocal now
+        assert seeds == [4, 4, 7, 7]
+        for lasts in (10.0, 1.0) * 2:
+            now += lasts
+            progress()
+
+    monkeypatch.setattr(workload, "train_bank", train_bank)
+    work = workload.Workload(workload.QUICK, torch.device("cpu"))
+    assert work.train([4, 7]) == 2.0
+
+
+def test_a_single_bank_trains_what_train_bank_trains(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second epoch is timed, scores included; the bank is not split."""
+    workload, seen = load("workload"), []
+
+    class Watched(workload.Recorder):
+        def after_epoch(self, epoch: int) -> None:
+            super().after_epoch(epoch)
+            seen.append((self.bank.y.shape[:2], self.bank.networks.parameters[0].clone()))
+
+    monkeypatch.setattr(workload, "Recorder", Watched)
+    monkeypatch.setattr("noisylib.training.Recorder", Watched)
+    work = workload.Workload(workload.QUICK, torch.device("cpu"))
+    assert work.train_at_once([0, 1], 2) > 0
+    work.train([0, 1])
+    shapes, parameters = zip(*seen, strict=True)
+    assert shapes == ((2, 2),) * 4
+    assert torch.equal(parameters[1], parameters[3])
+    assert not torch.equal(parameters[0], parameters[1])
+
+
+def test_flops_of_an_epoch_by_hand(load) -> None:
+    """N = 10 in batches of 4: two of 4 samples and one of 2. D = 3, K = 2, width 64."""
+    workload = load("workload")
+    setting = workload.Setting(n_features=3, n_classes=2, n_samples=10, batch_size=4, seeds=1)
+    work = workload.Workload(setting, torch.device("cpu"))
+    # A sample: V twice, W twice, and the hidden layer's part of the logits three times.
+    sample = 2 * (2 * 3 * 64 + 2 * 3 * 2 + 3 * 64 * 2)
+    assert work.plain_flops_per_head_epoch() == 10 * sample
+    fold = 3 * 2 * 2 * 3 * 64  # W U and its two gradients
+    assert work.flops_per_head_epoch() == 10 * sample + 3 * fold
 
 
 def test_rounds_time_every_case_equally_often(load) -> None:
@@ -266,6 +318,11 @@ def test_which_parts_are_measured(load, capsys: pytest.CaptureFixture) -> None:
     assert parse([])[1] == ["heads"]
     assert parse(["--mixtures", "--extraction"])[1] == ["heads", "extraction", "mixtures"]
     assert parse(["--no-heads", "--methods"])[1] == ["methods"]
+    assert parse(["--no-heads", "--archive-whole"])[1] == ["archive"]
+    assert set(parse(["--all", "--quick"])[1]) == {"heads", *load("__main__").MORE}
+    with pytest.raises(SystemExit):
+        parse(["--all", "--no-heads"])
+    assert "--all measures every part" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         parse(["--no-heads"])
     assert "give a part" in capsys.readouterr().err
@@ -281,3 +338,100 @@ def test_the_filed_numbers_are_no_quick_ones(root: Path, load) -> None:
         measured = load("record").read(path)["measured"]
         assert measured
         assert not any(facts["quick"] for facts in measured.values())
+
+
+def test_a_part_without_a_module_is_left_out(
+    load, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture
+) -> None:
+    main, out = load("__main__"), tmp_path / "cpu.json"
+    monkeypatch.setitem(main.MORE, "unwritten", "a part that nobody wrote")
+    monkeypatch.setattr(load("mixtures"), "run", lambda quick, device: {"mixtures.speedup": 20.0})
+    monkeypatch.setattr(load("mixtures"), "table", lambda numbers: "a table")
+    main.main(["--no-heads", "--mixtures", "--unwritten", "--device", "cpu", "--out", str(out)])
+    assert list(json.loads(out.read_text())["measured"]) == ["mixtures"]
+    shown = capsys.readouterr().out
+    assert "there is no module for unwritten: left out" in shown
+    assert "mixtures of many runs, against scikit-learn  at least 20.00 x   20.00 x      yes" in shown
+
+
+def test_the_archive_is_run_whole_when_asked(load, monkeypatch, tmp_path: Path) -> None:
+    asked = []
+    for part in ("archive", "mixtures"):
+        monkeypatch.setattr(load(part), "table", lambda numbers: "")
+        monkeypatch.setattr(load(part), "run", lambda quick, device, **more: asked.append(more) or {})
+    run = ["--no-heads", "--mixtures", "--device", "cpu", "--quick"]
+    load("__main__").main([*run, "--archive"])
+    load("__main__").main([*run, "--archive-whole"])
+    assert asked == [{}, {}, {}, {"whole": True}]
+
+
+MADE = {
+    "heads.speedup_tight": 3.999,
+    "heads.gemm_fraction": 0.6,
+    "heads.two_process_speedup": 1.85,
+    "heads.setting": {"runs": 50, "head": "adapter", "n_features": 192},
+    "linear.gemm_fraction": 0.59,
+    "archive.whole": {"wall_seconds": 179.0},
+    "archive.estimated_seconds": 7200.0,
+    "engine.killed_worker": {"chunks_repeated": 2},
+    "scaling.curves": {"R": {"slope": 0.9, "slope_upper_half": None}},
+    "precision.speedup": {"bfloat16": 1.5},
+    "measured": {"linear": {"quick": True}},
+}
+
+
+@pytest.mark.parametrize(
+    ("device", "aims", "reached"),
+    [
+        ("cpu", 5, {"tight": "no", "D=192: share": "yes", "two": "yes", "batch": "no", "killed": "no"}),
+        ("cuda", 4, {"tight": "no", "D=192: share": "", "batch": "yes", "run *": "yes", "killed": "no"}),
+    ],
+)
+def test_the_summary_says_what_is_reached(device: str, aims: int, reached: dict, load) -> None:
+    """What is compared is what was measured and not what is shown: 3.999 is shown as 4.00."""
+    shown = load("summary").table(MADE, device, ["heads", "linear", "precision"])
+    lines = shown.splitlines()
+    for words, verdict in reached.items():
+        line = next(line for line in lines if words in line)
+        assert line.endswith(verdict or "60%"), line
+    assert next(line for line in lines if "tight" in line).startswith("50 adapter heads, D=192:")
+    assert f"2 of {aims} aims reached" in shown
+    assert any(
+        line.startswith("the archive in one process, estimated *") and "120.0 min" in line for line in lines
+    )
+    assert any(line.startswith("bfloat16 against float32  ") for line in lines)
+    assert sum("growth" in line for line in lines) == 1  # a slope that is not on file is no row
+    assert lines[-2:] == ["* measured before", "tiny sizes, whose numbers mean nothing: linear"]
+
+
+def test_a_summary_of_nothing_is_empty(load) -> None:
+    assert load("summary").table({"measured": {}}, "cpu", []) == ""
+
+
+def test_a_gpu_is_measured_at_a_size_that_fills_it(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = load("heads")
+    monkeypatch.setattr(heads, "measure", lambda setting, device: {})
+    monkeypatch.setattr(heads, "measure_wide", lambda setting, device: {"wide": setting})
+    assert heads.run(False, torch.device("cpu")) == {}
+    wide = heads.run(False, torch.device("cuda"))["wide"]
+    assert (wide.n_features, wide.runs, wide.batch_size) == (768, 50, 512)
+
+
+def test_the_wide_bank_has_a_fraction(load) -> None:
+    heads, workload = load("heads"), load("workload")
+    results = heads.measure_wide(workload.QUICK, torch.device("cpu"))
+    assert results["heads.gemm_fraction_wide"] > 0
+    assert results["heads.setting_wide"]["runs"] == 6
+
+
+def test_caches_are_read_from_the_system(load, tmp_path: Path) -> None:
+    for index, (kind, level, size) in enumerate(
+        [("Data", "1", "32K"), ("Instruction", "1", "64K"), ("Unified", "2", "1024K")]
+    ):
+        (tmp_path / f"index{index}").mkdir()
+        for name, text in (("type", kind), ("level", level), ("size", size)):
+            (tmp_path / f"index{index}" / name).write_text(f"{text}\n")
+    (tmp_path / "index3").mkdir()  # one that says nothing
+    cache_sizes = load("machine").cache_sizes
+    assert cache_sizes(tmp_path) == {"L1": "32K", "L2": "1024K"}
+    assert cache_sizes(tmp_path / "absent") == {}
