@@ -12,6 +12,7 @@ from noisylib.book.advice_parameters import (
     BadLabelsParameters,
     YourEmbeddingsParameters,
 )
+from noisylib.book.benchmark_record import benchmark_files
 from noisylib.book.case_parameters import (
     CollapseParameters,
     DetectionParameters,
@@ -42,6 +43,9 @@ from noisylib.book.parameters import (
     RankingsParameters,
     SensitivityParameters,
 )
+from noisylib.book.performance_parameters import PerformanceParameters
+from noisylib.book.scale_parameters import ScaleParameters
+from noisylib.book.scale_record import measured_files
 from noisylib.book.turn_parameters import LpFftTurnParameters
 from noisylib.errors import check_name
 
@@ -264,6 +268,22 @@ CHAPTERS: dict[str, Chapter] = {
             lambda p: (
                 table_files("turn_small") + table_files("turn_small_movement") + table_files("turn_small_map")
             ),
+        ),
+        Chapter(
+            "performance",
+            "How fast, and what limits it",
+            "notebooks/performance.ipynb",
+            PerformanceParameters,
+            (Page("performance"),),
+            lambda p: benchmark_files(p.record),
+        ),
+        Chapter(
+            "scale",
+            "A million runs, ten million samples",
+            "notebooks/scale.ipynb",
+            ScaleParameters,
+            (Page("scale"),),
+            lambda p: measured_files("cpu") + table_files("archive"),
         ),
         Chapter(
             "claims",
