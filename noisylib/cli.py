@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from noisylib.cli_embeddings import clean, predict, recommend, train
+from noisylib.cli_engine import WAIT, Backend, Jobs, Report, Scheduler, Wait, with_bar
 from noisylib.cli_experiments import experiment
 from noisylib.cli_finetune import finetune
 from noisylib.cli_refit import refit
 from noisylib.errors import MissingExtraError, NoisylibError
-from noisylib.progress import Progress, duration
+from noisylib.progress import duration
 
 app = typer.Typer(
     help="Train classifiers on frozen foundation-model features when the labels are wrong.",
@@ -44,8 +45,11 @@ class Listing(StrEnum):
 @app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="Study file, such as configs/embedded.yaml.")],
-    jobs: Annotated[int, typer.Option(help="Worker processes; 0 takes one per core.")] = 0,
+    jobs: Jobs = "auto",
     device: Device = "auto",
+    backend: Backend = "processes",
+    scheduler: Scheduler = "",
+    wait: Wait = WAIT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
     results: Results = Path("results"),
     banks: Banks = None,
@@ -54,39 +58,34 @@ def run(
     ] = False,
 ) -> None:
     """Run a study. What is done is not done again; Ctrl-C loses at most the chunks in flight."""
-    from noisylib.devices import pick_device, usable_cores
     from noisylib.study import plan_study, run_study
-    from noisylib.study.runner import estimate_seconds
+    from noisylib.study.engines import open_engine
+    from noisylib.study.runner import estimate_seconds, sized
 
-    device = str(pick_device(device))
-    jobs = (usable_cores() if device == "cpu" else 1) if jobs < 1 else jobs
-    plan = plan_study(config, results, banks=banks, device=device, extend=extend, create=not dry_run)
-    done = plan.total - plan.missing
-    typer.echo(
-        f"{plan.config.name} ({plan.config.digest}): {plan.total} runs, {done} done, {plan.missing} missing "
-        f"in {len(plan.chunks)} chunks; {jobs} process{'es' if jobs > 1 else ''} on {device}"
-    )
-    if not plan.chunks:
-        return
-    typer.echo(f"about {duration(estimate_seconds(plan, jobs, device))} to go")
-    if dry_run:
-        return
-    bar = Progress(done, plan.total, plan.cost, "runs", typer.echo)
-
-    def on_chunk(chunk, seconds: float) -> None:
-        bar.add(len(chunk.runs), chunk.cost, seconds)
-
-    try:
-        run_study(plan, results, jobs=jobs, device=device, banks=banks, on_chunk=on_chunk)
-    except KeyboardInterrupt:
-        bar.close()
+    with open_engine(jobs, device, backend=backend, scheduler=scheduler, wait=wait) as engine:
+        plan = plan_study(config, results, banks=banks, device=engine.kind, extend=extend, create=not dry_run)
+        done = plan.total - plan.missing
         typer.echo(
-            f"stopped: {bar.done} of {plan.total} runs are kept; the same command goes on from there",
-            err=True,
+            f"{plan.config.name} ({plan.config.digest}): {plan.total} runs, {done} done, {plan.missing} "
+            f"missing in {len(plan.chunks)} chunks; {sized(engine, plan, banks)}"
         )
-        raise typer.Exit(130) from None
-    bar.close()
-    typer.echo(f"finished in {duration(bar.seconds)}; rows in {results / plan.config.name}")
+        if not plan.chunks:
+            return
+        if engine.local:  # how fast other machines are is not known here
+            typer.echo(f"about {duration(estimate_seconds(plan, engine.jobs, engine.device))} to go")
+        if dry_run:
+            return
+
+        def work(report: Report) -> None:
+            run_study(
+                plan,
+                results,
+                banks=banks,
+                engine=engine,
+                on_chunk=lambda chunk, seconds: report(len(chunk.runs), chunk.cost, seconds),
+            )
+
+        with_bar(work, done, plan.total, plan.cost, "runs", results / plan.config.name)
 
 
 @app.command()
@@ -119,19 +118,24 @@ def rerun(
     alone: Annotated[
         bool, typer.Option("--alone", help="Train drawn rows only, not all that were trained with them.")
     ] = False,
-    jobs: Annotated[int, typer.Option(help="Worker processes; 0 takes one per core.")] = 0,
+    jobs: Jobs = "auto",
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or cuda:N; default: as the stored rows.")
     ] = None,
+    backend: Backend = "processes",
+    scheduler: Scheduler = "",
+    wait: Wait = WAIT,
     results: Results = Path("results"),
     banks: Banks = None,
 ) -> None:
     """Train random rows of a finished study again and compare; 1 is returned if one is off by over 0.001."""
+    from noisylib.study.engines import open_engine
+    from noisylib.study.rerun import device_of
     from noisylib.study.rerun import rerun as run_again
 
-    again = run_again(
-        config, results, rows=rows, seed=seed, alone=alone, jobs=jobs, device=device, banks=banks
-    )
+    device = device or device_of(config, results, banks=banks)
+    with open_engine(jobs, device, backend=backend, scheduler=scheduler, wait=wait) as engine:
+        again = run_again(config, results, rows=rows, seed=seed, alone=alone, engine=engine, banks=banks)
     typer.echo(again.listing())
     typer.echo(again.summary())
     if not again.holds:

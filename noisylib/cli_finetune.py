@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from noisylib.progress import Progress, duration
-
-if TYPE_CHECKING:
-    from noisylib.study.experiments import Plan
+from noisylib.cli_engine import WAIT, Backend, Jobs, Scheduler, Wait, names_of, run_tasks
 
 
 def finetune(
@@ -23,8 +20,11 @@ def finetune(
     weights: Annotated[
         str, typer.Option(help="Local checkpoints, BACKBONE=FILE,...; default: the hub's, cached or fetched.")
     ] = "",
-    jobs: Annotated[int, typer.Option(help="Worker processes; 0 takes one per core, or one on a GPU.")] = 0,
+    jobs: Jobs = "auto",
     device: Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")] = "auto",
+    backend: Backend = "processes",
+    scheduler: Scheduler = "",
+    wait: Wait = WAIT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
     collect: Annotated[
         bool, typer.Option("--collect", help="Write the tables when all tasks are done.")
@@ -54,46 +54,46 @@ def finetune(
     ] = None,
 ) -> None:
     """Run a study of linear probes and full fine-tuning. What is done is not done again; Ctrl-C keeps it."""
-    from noisylib.devices import pick_device, usable_cores
+    from noisylib.devices import pick_device
     from noisylib.errors import check_name
+    from noisylib.study.engines import open_engine
     from noisylib.study.experiment_runner import collect_experiment
     from noisylib.study.experiments import plan_experiment
     from noisylib.study.finetune_config import load_finetune_config
     from noisylib.study.finetune_plan import count, describe_study, require_inputs
-    from noisylib.study.finetune_tasks import finetune_experiment, jobs_of
+    from noisylib.study.finetune_tasks import extract_frozen, finetune_experiment, jobs_of
 
-    study, patterns = load_finetune_config(config), _names(only)
+    study, patterns = load_finetune_config(config), names_of(only)
     device = str(pick_device(check_name("--device", device, ("auto", "cpu", "cuda"))))
-    jobs = (usable_cores() if device == "cpu" else 1) if jobs < 1 else jobs
-    work = results / "work" if work is None else work
+    work = (results / "work" if work is None else work).absolute()  # workers may stand elsewhere
     if miniature:
         from noisylib.study.finetune_miniature import miniature_of
 
         study, source = miniature_of(study, work)
     else:
         source = _source(study, data, weights, work, banks, corrupt, device)
-    if dry_run:
-        for line in describe_study(study, source, results, only=patterns, workers=jobs):
-            typer.echo(line)
-        return
-    require_inputs(study, source, jobs_of(study, patterns))
-    experiment = finetune_experiment(
-        study,
-        source,
-        only=patterns,
-        checkpoints=checkpoint,
-        command=f"noisylib finetune {config}{' --miniature' if miniature else ''}",
-        on_open=lambda dataset, backbone: typer.echo(f"images of {dataset} for {backbone}"),
-    )
-    plan = plan_experiment(experiment, results)
-    plan = replace(plan, whole=not patterns)
-    total, missing = len(plan.tasks), len(plan.missing)
-    typer.echo(
-        f"{study.name}: {count(total, 'task')}, {total - missing} done, {missing} missing; "
-        f"{count(jobs, 'process', 'es')} on {device}"
-    )
-    if missing:
-        _run(plan, results, jobs)
+    with open_engine(jobs, device, backend=backend, scheduler=scheduler, wait=wait) as engine:
+        if dry_run:
+            for line in describe_study(study, source, results, only=patterns, workers=engine.jobs):
+                typer.echo(line)
+            return
+        require_inputs(study, source, jobs_of(study, patterns))
+        experiment = finetune_experiment(
+            study,
+            source,
+            only=patterns,
+            checkpoints=checkpoint,
+            command=f"noisylib finetune {config}{' --miniature' if miniature else ''}",
+            on_open=lambda dataset, backbone: typer.echo(f"images of {dataset} for {backbone}"),
+        )
+        plan = replace(plan_experiment(experiment, results), whole=not patterns)
+        total, missing = len(plan.tasks), len(plan.missing)
+        typer.echo(
+            f"{study.name}: {count(total, 'task')}, {total - missing} done, {missing} missing; {engine}"
+        )
+        if missing:
+            extract_frozen(plan, lambda data, net: typer.echo(f"features of {data} under {net}"))
+            run_tasks(plan, results, engine)
     if collect:
         for path, (rows, written) in collect_experiment(plan, results).items():
             if rows:
@@ -108,37 +108,13 @@ def _source(study, data: str, weights: str, work: Path, banks: Path | None, corr
         work=work,
         image_size=study.image_size,
         limit=study.limit,
-        roots=parse_folders(data, study.datasets),
-        weights=parse_files(weights, study.backbones),
-        banks=None if banks is None else str(banks),
+        roots=_absolute(parse_folders(data, study.datasets)),
+        weights=_absolute(parse_files(weights, study.backbones)),
+        banks=None if banks is None else str(banks.absolute()),
         corrupt=check_name("--corrupt", corrupt, ("stop", "skip")),
         device=device,
     )
 
 
-def _run(plan: Plan, results: Path, jobs: int) -> None:
-    from noisylib.study.experiment_runner import run_experiment
-    from noisylib.study.finetune_tasks import extract_frozen
-
-    total = len(plan.tasks)
-    extract_frozen(plan, lambda dataset, backbone: typer.echo(f"features of {dataset} under {backbone}"))
-    bar = Progress(total - len(plan.missing), total, plan.cost, "tasks", typer.echo)
-    try:
-        run_experiment(
-            plan,
-            results,
-            jobs=jobs,
-            on_task=lambda task_id, seconds: bar.add(1, plan.costs[task_id], seconds),
-        )
-    except KeyboardInterrupt:
-        bar.close()
-        typer.echo(
-            f"stopped: {bar.done} of {total} tasks are kept; the same command goes on from there", err=True
-        )
-        raise typer.Exit(130) from None
-    bar.close()
-    typer.echo(f"finished in {duration(bar.seconds)}; rows in {results / plan.experiment.name}")
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def _absolute(paths):
+    return tuple((name, path.absolute()) for name, path in paths)

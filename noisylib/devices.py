@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from noisylib.errors import NoisylibError
 
@@ -26,6 +26,16 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Return what was drawn on the CPU on a device, without waiting for what a GPU has still to do.
+
+    A copy out of pinned memory is queued behind it; any other would wait until it is done.
+    """
+    if device.type == "cpu" or values.device.type != "cpu":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 def device_name(device: str | torch.device) -> str:
     """Return what the maker calls the processor or GPU behind a torch device."""
     device = torch.device(device)
@@ -38,5 +48,7 @@ def device_name(device: str | torch.device) -> str:
 
 
 def usable_cores() -> int:
-    """Return the number of cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores this process may use: by its affinity, and by the quota of a container."""
+    from joblib import cpu_count
+
+    return cpu_count()

@@ -103,10 +103,10 @@ def test_ctrl_c_keeps_what_is_done(config, monkeypatch) -> None:
         def __getattr__(self, name):
             return getattr(self.real, name)
 
-        def add(self, task_id, task, rows, seconds) -> None:
+        def add(self, task_id, task, *more) -> None:
             if "TURN" in task:
                 raise KeyboardInterrupt
-            self.real.add(task_id, task, rows, seconds)
+            self.real.add(task_id, task, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(experiment_runner, "store_of", Stopped)

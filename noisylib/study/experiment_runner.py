@@ -8,9 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from noisylib.devices import device_name
 from noisylib.errors import ConfigError, NoisylibError
+from noisylib.study.engines import Engine, Work
 from noisylib.study.experiments import Plan, Rows, Task, store_of
-from noisylib.study.runner import Session, in_processes
+from noisylib.study.processes import Processes
+from noisylib.study.runner import Session
 from noisylib.study.store import append_log
 
 log = logging.getLogger(__name__)
@@ -22,6 +25,7 @@ def run_experiment(
     *,
     jobs: int = 1,
     banks: str | Path | None = None,
+    engine: Engine | None = None,
     on_task: Callable[[str, float], None] | None = None,
 ) -> None:
     """Compute the missing tasks; each is on disk before the next is reported.
@@ -29,26 +33,35 @@ def run_experiment(
     Parameters
     ----------
     plan : from `plan_experiment`, with the same `results` and `banks`.
-    jobs : worker processes, one torch thread each. 1 computes in this process.
+    jobs : worker processes, one thread each. 1 computes in this process; 0 takes as many as fit.
+    engine : from `noisylib.study.engines.open_engine`, in place of `jobs`.
     on_task : called with the id of each finished task and the seconds since the start.
 
     Raises
     ------
     NoisylibError
-        A worker process was killed from outside, or a task gave rows that do not fit. WriteError if they
-        cannot be written; a folder that cannot be written to is found before the first task.
+        A worker process was killed from outside, a cluster failed, or a task gave rows that do not fit.
+        WriteError if they cannot be written; a bad folder is found before the first task.
     """
     if not plan.missing:
         return
     store, done = store_of(plan.experiment, results), 0
     store.open()
-    session = Session(max(1, min(jobs, len(plan.missing))), plan.experiment.device)
-    root = None if banks is None else str(banks)
-    work = partial(_timed, plan.experiment.run, root)
+    device = plan.experiment.device
+    engine = engine or Processes(jobs, device)
+    session = Session(engine, len(plan.missing))
+    root = None if banks is None else str(Path(banks).absolute())  # workers may stand elsewhere
+    work = Work(
+        partial(_timed, plan.experiment.run, root, device),
+        "tasks",
+        name=lambda item: f"task {item[1].name}",
+        reads=_banks_of,
+        root=root,
+    )
     items = [(task_id, plan.tasks[task_id]) for task_id in plan.missing]
     try:
-        for (task_id, task), (rows, seconds) in in_processes(work, items, jobs=jobs, unit="tasks"):
-            store.add(task_id, task.name, rows, seconds)
+        for (task_id, task), (rows, seconds, where) in engine(work, items):
+            store.add(task_id, task.name, rows, seconds, where)
             done += 1
             if on_task is not None:
                 on_task(task_id, session.seconds)
@@ -61,10 +74,16 @@ def run_experiment(
 
 
 def _timed(
-    run: Callable[[Task, str | None], Rows], banks: str | None, item: tuple[str, Task]
-) -> tuple[Rows, float]:
+    run: Callable[[Task, str | None], Rows], banks: str | None, device: str, item: tuple[str, Task]
+) -> tuple[Rows, float, str]:
+    """Return the rows of a task, the seconds it took, and what it was computed on. Runs in a worker."""
     started = time.perf_counter()
-    return run(item[1], banks), time.perf_counter() - started
+    return run(item[1], banks), time.perf_counter() - started, device_name(device)
+
+
+def _banks_of(item: tuple[str, Task]) -> list[tuple[str, str]]:
+    _, task = item
+    return [(task.dataset, task.backbone)] if task.backbone else []
 
 
 def remaining_seconds(plan: Plan, results: str | Path = "results", *, jobs: int = 1) -> float | None:

@@ -121,9 +121,14 @@ class ExperimentStore:
         return self.results / f"{table}.parquet"
 
     def add(
-        self, task_id: str, task: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], seconds: float
+        self,
+        task_id: str,
+        task: str,
+        rows: Mapping[str, Sequence[Mapping[str, Any]]],
+        seconds: float,
+        device: str = "",
     ) -> None:
-        """Write the rows of one finished task.
+        """Write the rows of one finished task, which took so long on a processor or GPU of that name.
 
         Raises
         ------
@@ -143,7 +148,8 @@ class ExperimentStore:
             "noisylib": noisylib.__version__,
             "torch": torch.__version__,
         }
-        made |= {"device": device_name(self.device), "made": datetime.now(UTC).isoformat(timespec="seconds")}
+        made |= {"device": device or device_name(self.device)}
+        made |= {"made": datetime.now(UTC).isoformat(timespec="seconds")}
         # All are checked before one is written.
         arrow = {
             table: to_arrow(

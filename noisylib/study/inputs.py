@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -12,10 +13,29 @@ from noisylib.features.bank import FeatureBank, load_bank
 from noisylib.noise import NoisyLabels, inject
 from noisylib.study.config import RunSpec
 
+_provided: dict[tuple[str, str], FeatureBank] = {}
+
+
+@contextmanager
+def provided(banks: Mapping[tuple[str, str], FeatureBank]) -> Iterator[None]:
+    """Let `cached_bank` find these, by (dataset, backbone), before it looks for files.
+
+    One after the other: a process has one set of provided banks at a time.
+    """
+    _provided.update(banks)
+    try:
+        yield
+    finally:
+        _provided.clear()
+
+
+def cached_bank(dataset: str, backbone: str, banks: str | None) -> FeatureBank:
+    """Return a bank that was provided, or read it; a process reads each only once while it is in use."""
+    return _provided.get((dataset, backbone)) or _read_bank(dataset, backbone, banks)
+
 
 @lru_cache(maxsize=4)
-def cached_bank(dataset: str, backbone: str, banks: str | None) -> FeatureBank:
-    """Return a bank; a worker process reads each only once while it is in use."""
+def _read_bank(dataset: str, backbone: str, banks: str | None) -> FeatureBank:
     return load_bank(dataset, backbone, banks)
 
 

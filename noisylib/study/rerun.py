@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noisylib.devices import device_name, pick_device, usable_cores
 from noisylib.errors import ConfigError
 from noisylib.seeding import numpy_generator
 from noisylib.study.config import StudyConfig, load_config
+from noisylib.study.engines import Engine
 from noisylib.study.plan import Chunk, checksums, group_of, make_chunks, run_ids
+from noisylib.study.processes import Processes
 from noisylib.study.runner import collect, train_chunks
 from noisylib.study.store import ResultStore
 
@@ -84,6 +85,7 @@ def rerun(
     jobs: int = 0,
     device: str | None = None,
     banks: str | Path | None = None,
+    engine: Engine | None = None,
 ) -> Rerun:
     """Draw rows of a finished study at random, train them again and compare.
 
@@ -91,7 +93,7 @@ def rerun(
     ----------
     rows : how many to draw; no more than there are.
     seed : of the draw.
-    alone, jobs, device, banks : of `retrain`.
+    alone, jobs, device, banks, engine : of `retrain`.
 
     Raises
     ------
@@ -104,10 +106,21 @@ def rerun(
         raise ConfigError(f"rows={rows}: study {config.name!r} has {len(table)}; draw 1 to {len(table)}.")
     drawn = numpy_generator("rerun", seed).choice(len(table), rows, replace=False)
     ids = table["run_id"].iloc[drawn].tolist()
-    again = retrain(config, table, ids, alone=alone, jobs=jobs, device=device, banks=banks)
+    again = retrain(config, table, ids, alone=alone, jobs=jobs, device=device, banks=banks, engine=engine)
     sessions = ResultStore(config, results).sessions()
     stored_on = ", ".join(sorted({session["device"] for session in sessions})) or "unknown"
     return replace(again, stored_on=stored_on)
+
+
+def device_of(
+    config: str | Path | StudyConfig, results: str | Path = "results", *, banks: str | Path | None = None
+) -> str:
+    """Return the torch device that the rows of a finished study were made on."""
+    return _made_on(collect(config, results, banks=banks))
+
+
+def _made_on(rows: pd.DataFrame) -> str:
+    return str(rows.sort_values("run_id")["device"].iloc[0])
 
 
 def retrain(
@@ -119,6 +132,7 @@ def retrain(
     jobs: int = 0,
     device: str | None = None,
     banks: str | Path | None = None,
+    engine: Engine | None = None,
 ) -> Rerun:
     """Train the runs `drawn` of a study again and compare them with its table.
 
@@ -131,21 +145,21 @@ def retrain(
     table : from `noisylib.study.collect`.
     drawn : run ids.
     alone : train the drawn runs only; less work, and no longer always equal to the last bit.
-    jobs : worker processes; 0 takes one per core, or one on a GPU.
+    jobs : worker processes; 0 takes as many as fit.
     device : torch device; default: the kind that the rows were made on.
+    engine : from `noisylib.study.engines.open_engine`, in place of `jobs` and `device`.
     """
     drawn, stored = set(drawn), table.set_index("run_id")
-    made_on = str(stored.loc[sorted(drawn), "device"].iloc[0])
-    device = str(pick_device(device or made_on))
+    made_on = _made_on(table[table["run_id"].isin(drawn)])
+    engine = engine or Processes(jobs, device or made_on)
     chunks = chunks_holding(config, drawn, made_on, banks)
     if alone:
         chunks = [_only(chunk, drawn) for chunk in chunks]
-    jobs = jobs or (usable_cores() if device == "cpu" else 1)
     new = {}
-    for i, (_, rows) in enumerate(train_chunks(chunks, jobs=jobs, device=device, banks=banks), start=1):
+    for i, (_, rows) in enumerate(train_chunks(chunks, engine=engine, banks=banks), start=1):
         new |= {row["run_id"]: row for row in rows if row["run_id"] in stored.index}
         log.info("%d of %d chunks, %d rows", i, len(chunks), len(new))
-    return Rerun(_compare(table[table["run_id"].isin(set(new))], new, drawn), "unknown", device_name(device))
+    return Rerun(_compare(table[table["run_id"].isin(set(new))], new, drawn), "unknown", engine.device_names)
 
 
 def chunks_holding(

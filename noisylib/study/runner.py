@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 import noisylib
-from noisylib.devices import device_name, usable_cores
+from noisylib.devices import pick_device, usable_cores
 from noisylib.errors import NoisylibError
 from noisylib.heads import HeadBank
 from noisylib.noise import NoisyLabels, told
 from noisylib.recipe import Recipe
+from noisylib.study.capacity import memory_need
 from noisylib.study.config import RunSpec, StudyConfig, load_config
+from noisylib.study.engines import Engine, Work
 from noisylib.study.inputs import cached_bank, noise_of
 from noisylib.study.plan import Chunk, Plan, checksums, run_ids
+from noisylib.study.processes import Processes, one_thread
 from noisylib.study.store import ResultStore
 from noisylib.study.tables import COLUMNS
 from noisylib.training import RunResults, train_bank
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-
-Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def estimate_seconds(plan: Plan, jobs: int, device: str = "cpu") -> float:
@@ -57,20 +56,9 @@ def estimate_seconds(plan: Plan, jobs: int, device: str = "cpu") -> float:
     return plan.cost / flops * min(seconds) / max(1, min(jobs, len(plan.chunks)))
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Two torch threads that spin beside another process were seen to be ten times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def run_chunk(chunk: Chunk, banks: str | None, device: str) -> list[dict[str, Any]]:
-    """Train one chunk and return its rows. Runs in a worker process."""
-    first = chunk.runs[0]
+    """Train one chunk and return its rows. Runs in a worker, which resolves the device "auto" for itself."""
+    first, device = chunk.runs[0], str(pick_device(device))
     bank = cached_bank(first.dataset, first.backbone, banks)
     noise = noise_of(chunk.runs, bank, chunk.reference_backbone, banks)
     kept, training_of = _distinct(chunk.runs, noise)
@@ -140,6 +128,7 @@ def run_study(
     jobs: int = 1,
     device: str = "cpu",
     banks: str | Path | None = None,
+    engine: Engine | None = None,
     on_chunk: Callable[[Chunk, float], None] | None = None,
 ) -> None:
     """Train the missing chunks; each is on disk before the next is reported.
@@ -147,20 +136,22 @@ def run_study(
     Parameters
     ----------
     plan : from `plan_study`.
-    jobs : worker processes, one torch thread each. 1 trains in this process.
+    jobs : worker processes, one thread each. 1 trains in this process; 0 takes as many as fit.
+    engine : from `noisylib.study.engines.open_engine`, in place of `jobs` and `device`.
     on_chunk : called with each finished chunk and the seconds since the start.
 
     Raises
     ------
     NoisylibError
-        A worker process was killed from outside. WriteError if a chunk cannot be written.
+        A worker process was killed, or a cluster failed. WriteError if a chunk cannot be written.
     """
     store = ResultStore(plan.config, results)
     if not plan.chunks:
         return
-    session, runs = Session(max(1, min(jobs, len(plan.chunks))), device), 0
+    engine = sized(engine or Processes(jobs, device), plan, banks)
+    session, runs = Session(engine, len(plan.chunks)), 0
     try:
-        for chunk, rows in train_chunks(plan.chunks, jobs=jobs, device=device, banks=banks):
+        for chunk, rows in train_chunks(plan.chunks, engine=engine, banks=banks):
             store.add([{"study": plan.config.name, **row} for row in rows])
             runs += len(rows)
             if on_chunk is not None:
@@ -173,12 +164,18 @@ def run_study(
                 log.warning("this session is missing from the log of the study: %s", error)
 
 
+def sized(engine: Engine, plan: Plan, banks: str | Path | None) -> Engine:
+    """Tell an engine what memory the chunks of a plan take, and return it."""
+    engine.need = memory_need(plan.chunks, banks)
+    return engine
+
+
 class Session:
     """One sitting of work, for the log: when it began, how long it took and on what."""
 
-    def __init__(self, jobs: int, device: str) -> None:
+    def __init__(self, engine: Engine, items: int) -> None:
         self._began, self._started = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-        self._jobs, self._device = jobs, device
+        self._engine, self._jobs = engine, max(1, min(engine.jobs, items))
 
     @property
     def seconds(self) -> float:
@@ -192,64 +189,51 @@ class Session:
             "seconds": round(self.seconds, 3),
             **counts,
             "jobs": self._jobs,
-            "device": device_name(self._device),
+            "device": self._engine.device_names,
             "cores": usable_cores(),
+            **({} if self._engine.backend == "processes" else {"backend": self._engine.backend}),
         }
 
 
 def train_chunks(
-    chunks: Sequence[Chunk], *, jobs: int = 1, device: str = "cpu", banks: str | Path | None = None
+    chunks: Sequence[Chunk],
+    *,
+    jobs: int = 1,
+    device: str = "cpu",
+    banks: str | Path | None = None,
+    engine: Engine | None = None,
 ) -> Iterator[tuple[Chunk, list[dict[str, Any]]]]:
-    """Yield each chunk with its rows as it is finished.
-
-    Raises
-    ------
-    NoisylibError
-        A worker process was killed from outside.
-    """
-    work = partial(run_chunk, banks=None if banks is None else str(banks), device=device)
-    yield from in_processes(work, chunks, jobs=jobs, unit="chunks")
-
-
-def in_processes(
-    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int, unit: str
-) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with what `function` makes of it, as it is finished, with one torch thread per process.
-
-    Parameters
-    ----------
-    function : of one item; both are pickled if there are several processes.
-    jobs : processes; 1 works in this one.
-    unit : what the items are called in the error.
-
-    Raises
-    ------
-    NoisylibError
-        A worker process was killed from outside.
-    """
-    import joblib
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    jobs = max(1, min(jobs, len(items)))
-    # A worker whose memory has grown is replaced between two items. Nothing is lost, so nobody needs to know.
-    warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
-    with one_thread():
-        work = (joblib.delayed(_work)(function, i, item) for i, item in enumerate(items))
-        with joblib.parallel_config("loky" if jobs > 1 else "sequential", inner_max_num_threads=None):
-            done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work)
-            try:
-                for i, result in done:
-                    yield items[i], result
-            except TerminatedWorkerError as error:
-                raise NoisylibError(
-                    f"a worker process was killed, most often because memory ran out. Finished {unit} "
-                    f"are safe: run the same command again, with fewer --jobs than {jobs}."
-                ) from error
+    """Yield each chunk with its rows as it is finished; parameters and errors are those of `run_study`."""
+    engine = engine or Processes(jobs, device)
+    root = None if banks is None else str(Path(banks).absolute())  # workers may stand elsewhere
+    yield from engine(
+        Work(
+            partial(run_chunk, banks=root, device=engine.device),
+            "chunks",
+            name=chunk_name,
+            reads=_banks_of,
+            root=root,
+        ),
+        chunks,
+    )
 
 
-def _work(function: Callable[[Item], Result], position: int, item: Item) -> tuple[int, Result]:
-    torch.set_num_threads(1)
-    return position, function(item)
+def chunk_name(chunk: Chunk) -> str:
+    """Return what people call a chunk."""
+    first, seeds = chunk.runs[0], sorted({run.seed_train for run in chunk.runs})
+    return (
+        f"the chunk of {first.dataset}-{first.backbone}, {first.method.label}, head {first.head}, "
+        f"seeds {', '.join(map(str, seeds))}"
+    )
+
+
+def _banks_of(chunk: Chunk) -> list[tuple[str, str]]:
+    """Return (dataset, backbone) of the features that heads are trained on and that noise is made from."""
+    first = chunk.runs[0]
+    pairs = [(first.dataset, first.backbone)]
+    if any(run.noise_type == "instance" for run in chunk.runs):
+        pairs.append((first.dataset, chunk.reference_backbone))
+    return list(dict.fromkeys(pairs))
 
 
 def collect(

@@ -440,7 +440,7 @@ def call(*arguments: str):
 def test_the_command_plans_runs_and_collects(registered, tmp_path) -> None:
     result = call("tiny", "--dry-run", "--jobs", "1")
     assert result.exit_code == 0, result.output
-    assert result.output == "tiny: 5 tasks, 0 done, 5 missing; 1 process\n"
+    assert result.output == "tiny: 5 tasks, 0 done, 5 missing; 1 process on cpu\n"
     assert not list(tmp_path.iterdir())
     result = call("tiny", "--jobs", "1", "--datasets", "breast_cancer,bed", "--backbones", "raw")
     assert "tiny: 2 tasks (a part of the experiment), 0 done, 2 missing; 1 process" in result.output
