@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +52,12 @@ def run(
     scheduler: Scheduler = "",
     wait: Wait = WAIT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")] = False,
+    precision: Annotated[
+        str, typer.Option(help="Of products: float32, tf32 (NVIDIA GPUs) or bfloat16; default: the study's.")
+    ] = "",
+    memory_limit: Annotated[
+        str, typer.Option(help="What features may take in each process, such as 8GiB; more stays on disk.")
+    ] = "auto",
     results: Results = Path("results"),
     banks: Banks = None,
     extend: Annotated[
@@ -58,16 +65,20 @@ def run(
     ] = False,
 ) -> None:
     """Run a study. What is done is not done again; Ctrl-C loses at most the chunks in flight."""
+    from noisylib.memory import parse_bytes
     from noisylib.study import plan_study, run_study
+    from noisylib.study.config import load_config
     from noisylib.study.engines import open_engine
     from noisylib.study.runner import estimate_seconds, sized
 
+    limit, study = parse_bytes(memory_limit), load_config(config)
+    study = replace(study, precision=precision) if precision else study
     with open_engine(jobs, device, backend=backend, scheduler=scheduler, wait=wait) as engine:
-        plan = plan_study(config, results, banks=banks, device=engine.kind, extend=extend, create=not dry_run)
+        plan = plan_study(study, results, banks=banks, device=engine.kind, extend=extend, create=not dry_run)
         done = plan.total - plan.missing
         typer.echo(
             f"{plan.config.name} ({plan.config.digest}): {plan.total} runs, {done} done, {plan.missing} "
-            f"missing in {len(plan.chunks)} chunks; {sized(engine, plan, banks)}"
+            f"missing in {len(plan.chunks)} chunks; {sized(engine, plan, banks, limit)}"
         )
         if not plan.chunks:
             return
@@ -81,6 +92,7 @@ def run(
                 plan,
                 results,
                 banks=banks,
+                memory_limit=limit,
                 engine=engine,
                 on_chunk=lambda chunk, seconds: report(len(chunk.runs), chunk.cost, seconds),
             )

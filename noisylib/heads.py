@@ -216,9 +216,9 @@ class _Views:
     """
 
     def __init__(self, bank: HeadBank, B: int) -> None:
-        self._bank = bank
         S, nets, H = bank.grid
         M, K, D, h = nets * H, bank.n_classes, bank.n_features, bank.width
+        self._seeds, self._features = S, D  # and not the bank, which would live on until a search for circles
         p, g = bank.parameters, bank.gradients
         if bank.kind != "linear":
             self.before, self.hidden = (bank.buffer(name, S, M * h, B) for name in ("before", "hidden"))
@@ -248,8 +248,8 @@ class _Views:
         return self._parts_of_x if x is self.x else self._parts(x)
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        D = self._bank.n_features
-        x = x.expand(self._bank.grid[0], *x.shape[-2:])
+        D = self._features
+        x = x.expand(self._seeds, *x.shape[-2:])
         plain, normalised = x[..., :D], x[..., -D:]
         return plain, plain.mT, normalised, normalised.mT
 

@@ -23,19 +23,22 @@ from noisylib.recorder import RunResults
 # a core's cache holds. Ten adapters on 192 features are 5 MB, and were seen to train a tenth faster than
 # fifty; of linear heads on 768 features, 0.1 MB each, twenty were best.
 LEAST_CPU_RUNS, CPU_STEP_BYTES = 10, 2**21
+EVALUATION_ROWS = 1024  # samples that are scored at once
 GPU_SHARE = 0.7  # of what is free, since an estimate of a method's temporaries is rough
 RUN_AXIS = {"recall_history": 1, "accuracy_history": 1}  # of results whose first axis is another
 
 
-def step_bytes(method: Method, head: str, n_features: int, n_classes: int, recipe: Recipe) -> int:
+def step_bytes(
+    method: Method, head: str, n_features: int, n_classes: int, recipe: Recipe, rows: int = 0
+) -> int:
     """Return the bytes that one run's step goes through, in single precision, beside the features.
 
-    They are parameters, gradients, two moments and the activations.
+    They are parameters, gradients, two moments and the activations, of a batch or of `rows` if that is more.
     """
     total = 0
     for kind, count in method.head_kinds(head):
         parameters, activations = HeadBank.sizes(kind, n_features, n_classes, recipe.width)
-        total += count * 4 * (4 * parameters + activations * recipe.batch_size)
+        total += count * 4 * (4 * parameters + activations * max(rows, recipe.batch_size))
     return total
 
 
@@ -53,9 +56,10 @@ def runs_at_once(
 
     Features count as already there.
     """
-    each = max(1, step_bytes(method, head, n_features, n_classes, recipe))
+    sizes = method, head, n_features, n_classes, recipe
     if device.type == "cpu":
-        return max(LEAST_CPU_RUNS, CPU_STEP_BYTES // each)
+        return max(LEAST_CPU_RUNS, CPU_STEP_BYTES // max(1, step_bytes(*sizes)))
+    each = max(1, step_bytes(*sizes, rows=EVALUATION_ROWS))  # scoring takes more than a step
     # Labels, and for each network losses in double precision with what sorting or mixtures take beside them.
     remembered = n_samples * (8 + 48 * method.n_nets + (4 * n_classes if method.keeps_state else 0))
     return max(1, int(GPU_SHARE * free_bytes(device) / (each + remembered)))
@@ -90,28 +94,35 @@ def split_runs(seeds: Sequence[int], at_once: int) -> list[list[int]]:
 
 
 def train_halving(
-    train: Callable[[list[int]], RunResults], runs: list[int], seeds: Sequence[int]
+    train: Callable[[list[int]], RunResults], seeds: Sequence[int], at_once: int
 ) -> list[tuple[list[int], RunResults]]:
-    """Return what `train` makes of `runs`; if memory runs out, of each half of them, and so on.
+    """Return what `train` makes of every part of the runs of `seeds`, and which runs they are.
+
+    If memory runs out for a part, it and all that is left are cut into parts of at most half its runs.
 
     Raises
     ------
     NoisylibError
         A single run is too large.
     """
-    try:
-        return [(runs, train(runs))]
-    except torch.OutOfMemoryError as error:
-        if len(runs) == 1:
-            raise NoisylibError(
-                "the device has too little free memory for a single run: free some, use device='cpu', or "
-                f"lower recipe.batch_size or recipe.width. It said: {error}"
-            ) from error
-    # Outside of the handler, whose traceback keeps what did not fit alive.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    halves = split_runs([seeds[run] for run in runs], -(-len(runs) // 2))
-    return list(chain.from_iterable(train_halving(train, [runs[i] for i in half], seeds) for half in halves))
+    done, left = [], split_runs(seeds, at_once)
+    while left:
+        try:
+            done.append((left[0], train(left[0])))
+            left = left[1:]
+            continue
+        except torch.OutOfMemoryError as error:
+            if len(left[0]) == 1:
+                raise NoisylibError(
+                    "the device has too little free memory for a single run: free some, use device='cpu', or "
+                    f"lower recipe.batch_size or recipe.width. It said: {error}"
+                ) from error
+        # Outside of the handler, whose traceback keeps what did not fit alive.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        runs, half = list(chain.from_iterable(left)), -(-len(left[0]) // 2)
+        left = [[runs[i] for i in part] for part in split_runs([seeds[run] for run in runs], half)]
+    return done
 
 
 def merge(parts: Sequence[tuple[list[int], RunResults]]) -> RunResults:

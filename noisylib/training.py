@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisylib.devices import pick_device
+from noisylib.devices import pick_device, send
 from noisylib.layout import RunLayout
+from noisylib.mapped import Windows
 from noisylib.methods import BankContext, Batch, Method, TrainingFree, make_method
 from noisylib.methods.losses import cross_entropy
 from noisylib.networks import Networks
 from noisylib.optimiser import FusedAdam
-from noisylib.parts import merge, runs_at_once, split_runs, train_halving
+from noisylib.parts import EVALUATION_ROWS, merge, runs_at_once, train_halving
+from noisylib.precision import check_precision, feature_dtype, products_in
 from noisylib.recipe import Recipe
 from noisylib.recorder import Recorder, RunResults
-from noisylib.samples import Samples
+from noisylib.samples import MappedSamples, Samples, make_samples
 from noisylib.seeding import torch_generator
 from noisylib.validation import BankInputs, check_bank_inputs
-
-EVALUATION_ROWS = 1024
 
 
 def train_bank(
@@ -44,6 +44,8 @@ def train_bank(
     trace: bool = False,
     device: str = "auto",
     dtype: torch.dtype = torch.float32,
+    precision: str = "float32",
+    memory_limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResults:
     """Train R heads with one method on one feature matrix, all at once, and score them.
@@ -72,6 +74,12 @@ def train_bank(
     trace : also record per-sample losses, predictions and selections, and evaluate every epoch.
     device : "auto", "cpu", "cuda" or "cuda:N".
     dtype : torch.float32, or torch.float64 for checks.
+    precision : of the products of a training step: "float32", "tf32" (NVIDIA GPUs) or "bfloat16", which
+        also halves the memory of the features. See ``noisylib.precision``.
+    memory_limit : bytes that features may take on the device, preparation included; None: half of what is
+        free. Features that need more stay where they are, on disk if they are memory-mapped (as those of
+        ``load_bank(..., mapped=True)``), and are read batch by batch: see ``noisylib.mapped``. Methods that
+        look at all features at once cannot do that.
     progress : called after each epoch with (epochs done, epochs), summed over the runs.
 
     Returns
@@ -84,7 +92,7 @@ def train_bank(
     NoisylibError
         For features with NaN, labels out of range or of the wrong length, K = 1, a class absent from
         the test split, a fact the method must be told and is not, weights that the method cannot take,
-        or an unknown head, device, method or option.
+        or an unknown head, device, method, precision or option.
     """
     recipe, method = recipe or Recipe(), make_method(method)
     inputs = check_bank_inputs(
@@ -93,21 +101,29 @@ def train_bank(
         sample_weight=sample_weight,
     )  # fmt: skip
     where = pick_device(device)
-    samples = Samples(inputs, recipe, where, dtype)
+    check_precision(precision, where, dtype)
+    if not method.n_nets:
+        precision = "float32"  # no products of weights, and no reason to round distances
+    samples = make_samples(
+        inputs, recipe, where, feature_dtype(precision, dtype), method=method, head=head,
+        memory_limit=memory_limit,
+    )  # fmt: skip
     at_once = runs_at_once(
         method, head, n_samples=len(samples.X), n_features=samples.X.shape[1], n_classes=n_classes,
         recipe=recipe, device=where,
     )  # fmt: skip
-    done, of, parts = 0, len(inputs.seeds) * recipe.epochs, []
+    done, of = 0, len(inputs.seeds) * recipe.epochs
 
     def train(runs: list[int]) -> RunResults:
-        bank = BankInTraining(inputs.take(runs), method, head, recipe, where, dtype, samples)
+        nonlocal done
+        bank = BankInTraining(inputs.take(runs), method, head, recipe, where, dtype, samples, precision)
         tell = None if progress is None else lambda epoch: progress(done + epoch * len(runs), of)
-        return _train(bank, np.asarray(y_test), trace, tell)
-
-    for runs in split_runs(inputs.seeds, at_once if method.n_nets else len(inputs.seeds)):
-        parts += train_halving(train, runs, inputs.seeds)
+        results = _train(bank, np.asarray(y_test), trace, tell)
         done += len(runs) * recipe.epochs
+        return results
+
+    with products_in(precision, where):
+        parts = train_halving(train, inputs.seeds, at_once if method.n_nets else len(inputs.seeds))
     return merge(parts)
 
 
@@ -141,11 +157,13 @@ class BankInTraining:
         recipe: Recipe,
         device: torch.device,
         dtype: torch.dtype,
-        samples: Samples | None = None,
+        samples: Samples | MappedSamples | None = None,
+        precision: str = "float32",
     ) -> None:
         self.method, self.recipe, self.device, self.dtype = method, recipe, device, dtype
         self.layout = RunLayout(inputs.seeds, apart=method.own_batches)
-        self.samples = Samples(inputs, recipe, device, dtype) if samples is None else samples
+        self.precision = check_precision(precision, device, dtype)
+        self.samples = samples or Samples(inputs, recipe, device, feature_dtype(precision, dtype))
         self.X, self.X_test, self._cached = self.samples.X, self.samples.X_test, self.samples.views
         self.y = self._spread(inputs.y_noisy)  # (S, H, N)
         weights = self._spread(inputs.sample_weight)
@@ -176,8 +194,11 @@ class BankInTraining:
             width=self.recipe.width,
             device=self.device,
             dtype=self.dtype,
+            precision=self.precision,
         )
         self._prepared, self.X_test = self.samples.prepared(self.networks)
+        if isinstance(self._prepared, Windows):  # features on disk gather their own rows
+            self.rows, self._plain = self._prepared.gather, self._prepared.plain
         self.optimiser = FusedAdam(
             self.networks.parameters,
             learning_rate=self.recipe.learning_rate,
@@ -204,6 +225,8 @@ class BankInTraining:
         order = self.method.order(self, epoch, self.state)
         order = self._shared_order(epoch) if order is None else order
         indices = order.split(self.recipe.batch_size, dim=1)
+        if isinstance(self._prepared, Windows):
+            self._prepared.begin(indices)
         for step, index in enumerate(indices):
             batch = Batch(epoch, step, len(indices), index, first + index.unsqueeze(1), self.state)
             self.method.step(self, batch)
@@ -221,6 +244,10 @@ class BankInTraining:
     def rows(self, index: Tensor) -> Tensor:
         """Return prepared features (S, B, F) of the samples `index` (S, B), in a buffer that is kept."""
         return self.networks.gather(self._prepared, index)
+
+    def _plain(self, index: Tensor) -> Tensor:
+        """Return features (S, B, D) of the samples `index` (S, B), a copy."""
+        return self.X.index_select(0, index.flatten()).view(*index.shape, -1)
 
     def prepare(self, x: Tensor) -> Tensor:
         """Return features (..., D) as the heads take them, (..., F)."""
@@ -252,7 +279,7 @@ class BankInTraining:
     def logits(self, prepared: Tensor) -> Iterator[Tensor]:
         """Yield (nets, S, H, rows, K) blocks over the rows of prepared features."""
         for rows in prepared.split(EVALUATION_ROWS):
-            yield self.networks.forward(rows)
+            yield self.networks.evaluate(rows)
 
     def sweep(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield positions and logits (nets, S, H, rows, K) of all training samples, in blocks."""
@@ -277,11 +304,11 @@ class BankInTraining:
         if self._cached is not None:
             kept = len(self._cached)
             draws = [torch.rand((B, kept), generator=g).argsort(1)[:, : len(drops)].T for g in seeds]
-            which = torch.stack(draws, dim=1).to(self.device)  # (V, S, B)
-            return self._cached[which, batch.index]
-        x = self.X.index_select(0, batch.index.flatten()).view(*batch.index.shape, -1)
+            which = send(torch.stack(draws, dim=1), self.device)  # (V, S, B)
+            return self._cached[which, batch.index].to(self.dtype)
+        x = self._plain(batch.index).to(self.dtype)
         draws = [torch.rand((len(drops), B, x.shape[-1]), generator=g) for g in seeds]
         drop = torch.tensor(drops, dtype=torch.float64).view(-1, 1, 1, 1)
-        keep = torch.stack(draws, dim=1) >= drop.float()
-        scale = torch.where(keep, (1 / (1 - drop)).to(x.dtype), 0)
-        return scale.to(x.device).mul_(x)
+        keep = send(torch.stack(draws, dim=1) >= drop.float(), self.device)
+        drop = send(drop, self.device)
+        return torch.where(keep, (1 / (1 - drop)).to(x.dtype), 0).mul_(x)

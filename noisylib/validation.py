@@ -8,22 +8,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from noisylib.errors import NoisylibError, check_name
+from noisylib.mapped_rows import MappedRows, bad_rows
 from noisylib.methods import METHODS, TOLD, Method
 from noisylib.noise import NOISE_TYPES, check_labels
 
 
 def check_features(X: np.ndarray, argument: str) -> np.ndarray:
-    """Return `X` if it is a finite (N, D) array of numbers, or raise."""
-    X = np.asarray(X)
+    """Return `X` if it is a finite (N, D) array of numbers, or raise; one on disk stays there."""
+    X = X if isinstance(X, MappedRows) else np.asarray(X)
     if X.ndim != 2 or 0 in X.shape or X.dtype.kind not in "iuf":
         raise NoisylibError(
             f"{argument} has shape {X.shape} and dtype {X.dtype}: numbers of shape (N, D) are needed."
         )
-    finite = np.isfinite(X).all(1)
-    if not finite.all():
+    bad, first = bad_rows(X)
+    if bad:
         raise NoisylibError(
-            f"{argument} has NaN or infinite values in {int((~finite).sum())} rows, first in row "
-            f"{int(np.flatnonzero(~finite)[0])}: drop those samples or extract them again."
+            f"{argument} has NaN or infinite values in {bad} rows, first in row {first}: drop those samples "
+            "or extract them again."
         )
     return X
 
@@ -201,14 +202,14 @@ def check_views(views: np.ndarray, method: Method) -> None:
 
 
 def _views(views: np.ndarray, X: np.ndarray, method: Method) -> np.ndarray:
-    views = np.asarray(views)
+    views = views if isinstance(views, MappedRows) else np.asarray(views)
     if views.ndim != 3 or views.shape[1:] != X.shape or views.dtype.kind not in "iuf":
         raise NoisylibError(
             f"views has shape {views.shape} and dtype {views.dtype}: numbers of shape "
             f"(V, {X.shape[0]}, {X.shape[1]}) are needed, in the order of X."
         )
     check_views(views, method)
-    if not np.isfinite(views).all():
+    if bad_rows(views)[0]:
         raise NoisylibError("views has NaN or infinite values: extract them again.")
     return views
 

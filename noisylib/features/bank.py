@@ -1,26 +1,24 @@
 """FeatureBank: the frozen features of one image set under one backbone, in one checked file.
 
 Features are (N, D) float16 on disk and float32 in use, so a bank of 10,000 images at D = 192
-takes 4 MB. The file is ``.safetensors``: arrays and a JSON header, nothing that can run code.
+takes 4 MB. The file is ``.safetensors``: arrays and a JSON header, nothing that can run code. What is too
+large for memory can stay on disk, in one file or in shards (`noisylib.features.bank_shards`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from noisylib.errors import BankError, MissingDataError, check_name
-from noisylib.features.bank_file import content_digest, format_of, read_arrays
+from noisylib.features.bank_file import REFETCH, Mapped, content_digest, read_bank, write_arrays
 from noisylib.features.bank_rules import (
     DTYPES,
     HUMAN,
@@ -30,12 +28,12 @@ from noisylib.features.bank_rules import (
     as_integers,
     check_bank,
 )
-from noisylib.files import write_aside
+from noisylib.features.bank_shards import blocks_of, write_shards
+from noisylib.mapped_rows import MappedRows
 
 Split = Literal["train", "val", "test"]
 
 _FILE_NAME = re.compile(r"(?P<dataset>[^-]+)-(?P<backbone>[^-]+)\.safetensors")
-_REFETCH = "Delete it and take a fresh copy, or extract it again with 'noisylib features extract'."
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class FeatureBank:
 
     Parameters
     ----------
-    features : (N, D) float16, finite.
+    features : (N, D) float16, finite; of a bank that is mapped, `MappedRows` that stand for it.
     labels : (N,) int64 in [0, K), index into `class_names`.
     split : (N,) uint8; 0 train, 1 val, 2 test.
     groups : (N,) int64 lesion or patient numbers, or None.
@@ -161,6 +159,8 @@ class FeatureBank:
     @property
     def checksum(self) -> str:
         """SHA-256 (hex) of the arrays, class names, dataset and backbone; the notes do not count."""
+        if (read := self.__dict__.get("_checksum")) is not None:  # of a file: it was compared on reading
+            return read
         return content_digest(self.arrays(), self.meta.dataset, self.meta.backbone, self.class_names)
 
     def indices(self, split: Split) -> np.ndarray:
@@ -168,12 +168,13 @@ class FeatureBank:
         return np.flatnonzero(self.split == SPLITS.index(check_name("split", split, SPLITS)))
 
     def part(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        """Return X (n, D) float32 and y (n,) int64 of one split, as fresh arrays."""
+        """Return X (n, D) float32 and y (n,) int64 of one split, as fresh arrays; X on disk stays there."""
         rows = self.indices(split)
-        return self.features[rows].astype(np.float32), self.labels[rows]
+        X = self.features.take(rows) if isinstance(self.features, MappedRows) else self.features[rows]
+        return X.astype(np.float32), self.labels[rows]
 
     def training_views(self) -> np.ndarray | None:
-        """Return the views (V, N_train, D) float32 of ``part("train")``, a fresh array, or None."""
+        """Return the views (V, N_train, D) float32 of ``part("train")``, as X there, or None."""
         return None if self.views is None else self.views.astype(np.float32)
 
     def training_human_labels(self, name: str) -> np.ndarray:
@@ -193,64 +194,65 @@ class FeatureBank:
             )
         return self.human_labels[name][self.indices("train")]
 
-    def save(self, path: str | Path) -> None:
-        """Write the bank to `path`, or leave `path` as it was if that fails."""
-        meta = json.dumps(asdict(self.meta), sort_keys=True)
+    def save(self, path: str | Path, shard_rows: int | None = None) -> None:
+        """Write the bank to `path`, or leave `path` as it was if that fails.
+
+        With `shard_rows`, features and views go into shards of so many samples, and `path` is their index.
+        """
+        if shard_rows is not None and shard_rows < 1:
+            raise BankError(f"shard_rows={shard_rows}: at least 1 sample in each shard is needed.")
+        path = Path(path)
+        self.write_file(path, shard_rows and write_shards(path, blocks_of(self, shard_rows)))
+
+    def write_file(self, path: Path, shards: Sequence[dict[str, Any]] | None) -> None:
+        """Write the file of the bank, or the index of shards that hold its features."""
         header = {
-            "format": format_of(self.arrays()),
             "class_names": list(self.class_names),
-            "meta": meta,
-            "meta_checksum": hashlib.sha256(meta.encode()).hexdigest(),
+            "meta": json.dumps(asdict(self.meta), sort_keys=True),
             "checksum": self.checksum,
         }
-        # One header entry: safetensors orders several at random, and equal banks shall be equal files.
-        text = {"noisylib": json.dumps(header, sort_keys=True)}
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays().items()}
-        with write_aside(path) as aside:
-            save_file(arrays, aside, metadata=text)
+        write_arrays(path, self.arrays(), header, shards)
 
     @classmethod
-    def load(cls, path: str | Path) -> FeatureBank:
+    def load(
+        cls, path: str | Path, *, mapped: Mapped = False, memory_limit: int | None = None
+    ) -> FeatureBank:
         """Return the bank stored at `path`.
+
+        Parameters
+        ----------
+        mapped : True leaves features and views on disk; they are read once, in blocks, for the checksum, and
+            from then on where they are needed. "auto" does so if they would not fit.
+        memory_limit : bytes that they may take in all while heads train on them, for "auto"; by default half
+            of the free memory.
 
         Raises
         ------
         MissingDataError
             There is no such file.
         BankError
-            The file is truncated or altered, is no bank, or breaks a bank's rules.
+            The file or one of its shards is missing, truncated or altered, is no bank, or breaks a bank's
+            rules; the text says which.
         """
         path = Path(path)
         if not path.is_file():
             raise MissingDataError(f"no feature bank at {path}.")
-        try:
-            header, arrays = read_arrays(path)
-            meta_text = header["meta"]
-            meta = BankMeta(**json.loads(meta_text))
-            names = tuple(header["class_names"])
-            stored = (header["checksum"], header["meta_checksum"])
-            found = (
-                content_digest(arrays, meta.dataset, meta.backbone, names),
-                hashlib.sha256(meta_text.encode()).hexdigest(),
-            )
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise BankError(f"{path} is not a readable feature bank ({error}). {_REFETCH}") from error
-        if stored != found:
-            raise BankError(
-                f"{path}: the content has checksum {found[0][:12]}, the file says {str(stored[0])[:12]}: "
-                f"it was altered or damaged. {_REFETCH}"
-            )
+        meta, names, arrays, checksum = read_bank(path, mapped, memory_limit)
         try:
             human = {name: arrays.pop(name) for name in list(arrays) if name.startswith(HUMAN)}
-            return cls(
+            bank = cls(
                 groups=arrays.pop("groups", None),
                 class_names=names,
-                meta=meta,
+                meta=BankMeta(**meta),
                 human_labels={name.removeprefix(HUMAN): labels for name, labels in human.items()},
                 **arrays,
             )
         except BankError as error:
-            raise BankError(f"{path}: {error} {_REFETCH}") from error
+            raise BankError(f"{path}: {error} {REFETCH}") from error
+        except TypeError as error:
+            raise BankError(f"{path} is not a readable feature bank ({error}). {REFETCH}") from error
+        object.__setattr__(bank, "_checksum", checksum if isinstance(bank.features, MappedRows) else None)
+        return bank
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the bank's arrays by name, the optional ones only if there are any."""
@@ -278,11 +280,19 @@ def list_banks(root: str | Path | None = None) -> list[tuple[str, str, Path]]:
     return [(match["dataset"], match["backbone"], path) for match, path in matches if match]
 
 
-def load_bank(dataset: str, backbone: str | None = None, root: str | Path | None = None) -> FeatureBank:
+def load_bank(
+    dataset: str,
+    backbone: str | None = None,
+    root: str | Path | None = None,
+    *,
+    mapped: Mapped = False,
+    memory_limit: int | None = None,
+) -> FeatureBank:
     """Return the bank of `dataset` under `backbone`, by default ``deit_tiny``.
 
     Datasets that are feature tables already (``digits``, ``breast_cancer``) need no file: their
-    bank is made on the spot, and its only backbone is ``raw``.
+    bank is made on the spot, and its only backbone is ``raw``. `mapped` and `memory_limit` say whether
+    features stay on disk: see `FeatureBank.load`.
 
     Raises
     ------
@@ -300,7 +310,7 @@ def load_bank(dataset: str, backbone: str | None = None, root: str | Path | None
     backbone = backbone or ("raw" if is_table else "deit_tiny")
     path = bank_path(dataset, backbone, root)
     if path.is_file():
-        bank = FeatureBank.load(path)
+        bank = FeatureBank.load(path, mapped=mapped, memory_limit=memory_limit)
         if (bank.meta.dataset, bank.meta.backbone) != (dataset, backbone):
             raise BankError(
                 f"{path} holds the bank {bank.meta.dataset}-{bank.meta.backbone}: give it that name back."

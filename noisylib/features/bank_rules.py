@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from noisylib.errors import BankError
+from noisylib.mapped_rows import MappedRows, bad_rows
 
 if TYPE_CHECKING:
     from noisylib.features.bank import FeatureBank
@@ -82,7 +83,7 @@ def _check_names(bank: FeatureBank) -> None:
 def _check_shapes(bank: FeatureBank) -> None:
     for name, array in bank.arrays().items():
         wanted = np.dtype(DTYPES.get(name, np.int64))  # human labels, under whatever name, are labels
-        if not isinstance(array, np.ndarray) or array.dtype != wanted:
+        if not isinstance(array, np.ndarray | MappedRows) or array.dtype != wanted:
             found = getattr(array, "dtype", type(array).__name__)
             raise BankError(f"{name} has dtype {found}; a bank holds {wanted} (from_arrays casts).")
     if bank.features.ndim != 2 or 0 in bank.features.shape:
@@ -118,16 +119,15 @@ def _check_projection(projection: np.ndarray, n_features: int) -> None:
 
 
 def _check_values(bank: FeatureBank) -> None:
-    bad = np.flatnonzero(~np.isfinite(bank.features).all(axis=1))
-    if bad.size:
-        raise BankError(
-            f"features is NaN or infinite in {bad.size} of {bank.n_samples} rows, first row {bad[0]}."
-        )
-    for view, rows in enumerate(() if bank.views is None else bank.views):
-        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if bad.size:
+    bad, first = bad_rows(bank.features)
+    if bad:
+        raise BankError(f"features is NaN or infinite in {bad} of {bank.n_samples} rows, first row {first}.")
+    for view in range(0 if bank.views is None else len(bank.views)):
+        rows = bank.views[view]
+        bad, first = bad_rows(rows)
+        if bad:
             raise BankError(
-                f"views[{view}] is NaN or infinite in {bad.size} of {len(rows)} rows, first row {bad[0]}."
+                f"views[{view}] is NaN or infinite in {bad} of {len(rows)} rows, first row {first}."
             )
     low, high = int(bank.labels.min()), int(bank.labels.max())
     if low < 0 or high >= bank.n_classes:

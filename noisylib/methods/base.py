@@ -42,6 +42,8 @@ class Method:
     own_batches : whether a run's batches depend on its labels, so that runs share none.
     mean_of_samples : whether each network's loss is a mean over the batch of terms of one sample each, so
         that samples can be weighted; such a method keeps the `step` of this class.
+    whole_features : whether it looks at all training features at once, so that they must fit into memory;
+        others get the rows of a batch, wherever they lie.
     step_cost : time of a step per network, relative to cross entropy, as benchmarks/ measure it.
     """
 
@@ -54,6 +56,7 @@ class Method:
     n_views: ClassVar[int] = 0
     own_batches: ClassVar[bool] = False
     mean_of_samples: ClassVar[bool] = False
+    whole_features: ClassVar[bool] = False
     step_cost: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
@@ -133,6 +136,8 @@ class Method:
 @dataclass(frozen=True)
 class TrainingFree(Method):
     """Base of the methods that vote with the training samples and train no head."""
+
+    whole_features: ClassVar[bool] = True
 
     def head_kinds(self, head: str) -> tuple[tuple[str, int], ...]:
         """No network at all."""

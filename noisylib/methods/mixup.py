@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from noisylib.devices import send
 from noisylib.methods.session import Batch, Training
 from noisylib.seeding import numpy_generator
 
@@ -17,7 +18,7 @@ def draw_mixup(training: Training, batch: Batch, rows: int, alpha: float) -> tup
         weights.append(random.beta(alpha, alpha))
         orders.append(torch.as_tensor(random.permutation(rows)))
     device = batch.index.device
-    return torch.tensor(weights, dtype=torch.float64, device=device), torch.stack(orders).to(device)
+    return send(torch.tensor(weights, dtype=torch.float64), device), send(torch.stack(orders), device)
 
 
 def mix_rows(rows: Tensor, order: Tensor, weight: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def out_of_fold(training: Training, folds: int, epochs: int) -> Tensor:
     """
     context, recipe = training.context, replace(training.recipe, epochs=epochs, score_epochs=1)
     return held_out_probabilities(
-        training.X, training.y, context.seeds, context.n_classes, folds=folds, recipe=recipe
+        training.X.to(context.dtype), training.y, context.seeds, context.n_classes, folds=folds, recipe=recipe
     )
 
 
@@ -65,7 +65,7 @@ def held_out_probabilities(
 
     Parameters
     ----------
-    X : (N, D) features as the heads get them.
+    X : (N, D) features as the heads get them; a tensor, or ``noisylib.mapped.SeenRows`` that stay on disk.
     y : (S, H, N) observed labels, of S seeds with H runs each.
     seeds : S training seeds.
     head : kind of the heads.
@@ -85,12 +85,16 @@ def held_out_probabilities(
     optimiser = torch.optim.Adam(
         [heads.flat], lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    prepared, numbers = heads.prepare(X), torch.arange(folds, device=X.device).view(-1, 1, 1, 1)
+    in_memory, numbers = isinstance(X, Tensor), torch.arange(folds, device=X.device).view(-1, 1, 1, 1)
+    prepared = heads.prepare(X) if in_memory else X.prepared(heads)
     for epoch in range(recipe.epochs):
         optimiser.param_groups[0]["lr"] = recipe.learning_rate_at(epoch)
-        for index in _order(X, seeds, epoch).split(recipe.batch_size, dim=1):
+        indices = _order(X, seeds, epoch).split(recipe.batch_size, dim=1)
+        if not in_memory:
+            prepared.begin(indices)
+        for index in indices:
             at = index.unsqueeze(1).expand(-1, y.shape[1], -1)
-            x = heads.gather(prepared, index)
+            x = heads.gather(prepared, index) if in_memory else prepared.gather(index)
             gradient = add_at_label(softmax(heads.forward(x)), y.gather(2, at), -1)
             seen = (fold_of.gather(2, at) != numbers).to(X.dtype)  # (folds, S, H, B)
             gradient.mul_((seen / seen.sum(-1, keepdim=True).clamp(min=1)).unsqueeze(-1))

@@ -42,6 +42,7 @@ class RCALHead(Method):
     title: ClassVar[str] = "RCAL-head"
     citation: ClassVar[str] = "zhang2023rcal"
     own_batches: ClassVar[bool] = True
+    whole_features: ClassVar[bool] = True
     step_cost: ClassVar[float] = 3.0
     neighbours: int = hyper(20, "neighbours of the outlier factor", _OURS, low=1, high=1000, whole=True)
     heads: int = hyper(3, "large classes that a small one borrows from", _OURS, low=1, high=1000, whole=True)
@@ -118,7 +119,7 @@ class RCALHead(Method):
         """Return features (S, B, D) and labels (S, B) of real and drawn points."""
         N = training.context.n_samples
         drawn = batch.index - N
-        rows = training.X[batch.index.clamp(max=N - 1)]
+        rows = training.X[batch.index.clamp(max=N - 1)].to(training.context.dtype)
         labels = training.y[:, 0].gather(1, batch.index.clamp(max=N - 1))
         for s, (points, classes) in enumerate(zip(batch.state["points"], batch.state["labels"], strict=True)):
             extra = drawn[s] >= 0

@@ -10,6 +10,7 @@ import torch
 
 from noisylib.devices import usable_cores
 from noisylib.features.bank import bank_path
+from noisylib.memory import free_memory
 from noisylib.study.plan import Chunk
 
 log = logging.getLogger(__name__)
@@ -41,37 +42,15 @@ def auto_jobs(device: str, need: float = 0.0) -> int:
     return jobs
 
 
-def free_memory(root: Path = Path("/")) -> int | None:
-    """Return the bytes that programs may still take here, or None where nobody says.
-
-    The least of what Linux calls available and what a container's limit leaves; files that Linux keeps in
-    memory and can drop do not count as taken. `root` is for tests.
-    """
-    found = []
-    meminfo = root / "proc/meminfo"
-    if meminfo.is_file():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-    groups = root / "sys/fs/cgroup"
-    for folder, limit, used, dropped in (
-        (groups, "memory.max", "memory.current", "inactive_file"),
-        (groups / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            most, now = int((folder / limit).read_text()), int((folder / used).read_text())
-            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        except (OSError, ValueError):  # no such group, or its limit is "max"
-            continue
-        found.append(max(0, most - now + int(stat.get(dropped, 0))))
-    return min(found, default=None)
-
-
-def memory_need(chunks: Iterable[Chunk], banks: str | Path | None = None) -> float:
+def memory_need(
+    chunks: Iterable[Chunk], banks: str | Path | None = None, memory_limit: int | None = None
+) -> float:
     """Return the bytes that a worker process may take for the largest of the chunks, by the size of its bank.
 
     A rough bound; what heads take beside the features is small on a CPU, where few are trained at once.
+    Features over `memory_limit` stay on disk.
     """
     pairs = {(chunk.runs[0].dataset, chunk.runs[0].backbone) for chunk in chunks}
     files = [bank_path(dataset, backbone, banks) for dataset, backbone in pairs]
-    return PROCESS_BYTES + BANK_COPIES * max((f.stat().st_size for f in files if f.is_file()), default=0)
+    features = BANK_COPIES * max((f.stat().st_size for f in files if f.is_file()), default=0)
+    return PROCESS_BYTES + (features if memory_limit is None else min(features, memory_limit))

@@ -17,6 +17,7 @@ from noisylib.errors import ConfigError, NoisylibError, check_name
 from noisylib.features.bank import FeatureBank, load_bank
 from noisylib.heads import HEAD_KINDS
 from noisylib.noise import NOISE_TYPES, check_rate
+from noisylib.precision import check_precision
 from noisylib.recipe import Recipe
 from noisylib.study.banks import needed_banks, require_banks
 from noisylib.study.method_spec import MethodSpec, file_name
@@ -47,6 +48,7 @@ class RunSpec:
     seed_train: int
     recipe: Recipe
     reference_backbone: str = ""  # of instance-dependent noise
+    precision: str = "float32"
 
     def run_id(self, bank_checksum: str, reference_checksum: str = "") -> str:
         """Return 16 hex digits that change with anything that could change the result.
@@ -61,6 +63,8 @@ class RunSpec:
             content["reference_bank"] = reference_checksum
         else:
             del content["reference_backbone"]
+        if self.precision == "float32":  # what all runs were before there was another
+            del content["precision"]
         # A label is a name for a row, not a cause of its value; the map matters to asymmetric noise, and says
         # which labels they are if people gave them.
         content["method"] = [self.method.name, self.method.options]
@@ -88,6 +92,7 @@ class StudyConfig:
     reference_backbone : whose features make instance-dependent noise; needed by that type only.
     recipe : optimisation settings that differ from the default.
     description : one sentence for people.
+    precision : of the products of a training step, as `train_bank`.
     """
 
     name: str
@@ -103,8 +108,10 @@ class StudyConfig:
     recipe: Recipe = field(default_factory=Recipe)
     description: str = ""
     human_labels: tuple[str, ...] = ()
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
+        check_precision(self.precision)
         unused = {
             name for name, used in (("noise_rates", self.swept), ("human_labels", self.human)) if not used
         }
@@ -207,7 +214,7 @@ class StudyConfig:
         require_banks(self, root)
         banks = {}
         for dataset, backbone in needed_banks(self):
-            bank = banks[dataset, backbone] = load_bank(dataset, backbone, root)
+            bank = banks[dataset, backbone] = load_bank(dataset, backbone, root, mapped="auto")
             self.check_dataset(dataset, bank.class_names)
             for name in self.label_sets(dataset):
                 bank.training_human_labels(name)  # or an error that says how to add them
@@ -225,6 +232,8 @@ class StudyConfig:
         content = json.loads(json.dumps(asdict(self)))
         if not self.human:  # what such studies were before there were any with human labels
             del content["human_labels"]
+        if self.precision == "float32":
+            del content["precision"]
         return content
 
     def runs(self) -> list[RunSpec]:
@@ -233,6 +242,7 @@ class StudyConfig:
             RunSpec(
                 dataset, backbone, noise_type, rate, class_map, method, head, seed, seed, self.recipe,
                 self.reference_backbone if noise_type == "instance" else "",
+                self.precision if method.rule.n_nets else "float32",  # only networks have products to round
             )
             for dataset in self.datasets
             for backbone in self.backbones

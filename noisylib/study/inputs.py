@@ -29,14 +29,19 @@ def provided(banks: Mapping[tuple[str, str], FeatureBank]) -> Iterator[None]:
         _provided.clear()
 
 
-def cached_bank(dataset: str, backbone: str, banks: str | None) -> FeatureBank:
-    """Return a bank that was provided, or read it; a process reads each only once while it is in use."""
-    return _provided.get((dataset, backbone)) or _read_bank(dataset, backbone, banks)
+def cached_bank(
+    dataset: str, backbone: str, banks: str | None, memory_limit: int | None = None
+) -> FeatureBank:
+    """Return a bank that was provided, or read it; a process reads each only once while it is in use.
+
+    Features that are more than memory allows stay on disk, as `FeatureBank.load` has it.
+    """
+    return _provided.get((dataset, backbone)) or _read_bank(dataset, backbone, banks, memory_limit)
 
 
 @lru_cache(maxsize=4)
-def _read_bank(dataset: str, backbone: str, banks: str | None) -> FeatureBank:
-    return load_bank(dataset, backbone, banks)
+def _read_bank(dataset: str, backbone: str, banks: str | None, memory_limit: int | None) -> FeatureBank:
+    return load_bank(dataset, backbone, banks, mapped="auto", memory_limit=memory_limit)
 
 
 def run_noise(run: RunSpec, bank: FeatureBank, reference: np.ndarray | None = None) -> NoisyLabels:

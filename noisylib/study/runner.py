@@ -56,10 +56,12 @@ def estimate_seconds(plan: Plan, jobs: int, device: str = "cpu") -> float:
     return plan.cost / flops * min(seconds) / max(1, min(jobs, len(plan.chunks)))
 
 
-def run_chunk(chunk: Chunk, banks: str | None, device: str) -> list[dict[str, Any]]:
+def run_chunk(
+    chunk: Chunk, banks: str | None, device: str, memory_limit: int | None = None
+) -> list[dict[str, Any]]:
     """Train one chunk and return its rows. Runs in a worker, which resolves the device "auto" for itself."""
     first, device = chunk.runs[0], str(pick_device(device))
-    bank = cached_bank(first.dataset, first.backbone, banks)
+    bank = cached_bank(first.dataset, first.backbone, banks, memory_limit)
     noise = noise_of(chunk.runs, bank, chunk.reference_backbone, banks)
     kept, training_of = _distinct(chunk.runs, noise)
     result = train_bank(
@@ -74,6 +76,8 @@ def run_chunk(chunk: Chunk, banks: str | None, device: str) -> list[dict[str, An
         views=bank.training_views(),
         recipe=first.recipe,
         device=device,
+        precision=first.precision,
+        memory_limit=memory_limit,
     )
     return [_row(chunk, r, noise[r], result, training_of[r], device) for r in range(len(chunk.runs))]
 
@@ -128,6 +132,7 @@ def run_study(
     jobs: int = 1,
     device: str = "cpu",
     banks: str | Path | None = None,
+    memory_limit: int | None = None,
     engine: Engine | None = None,
     on_chunk: Callable[[Chunk, float], None] | None = None,
 ) -> None:
@@ -137,6 +142,7 @@ def run_study(
     ----------
     plan : from `plan_study`.
     jobs : worker processes, one thread each. 1 trains in this process; 0 takes as many as fit.
+    memory_limit : bytes that features may take in each process, as `train_bank`; more stays on disk.
     engine : from `noisylib.study.engines.open_engine`, in place of `jobs` and `device`.
     on_chunk : called with each finished chunk and the seconds since the start.
 
@@ -148,10 +154,10 @@ def run_study(
     store = ResultStore(plan.config, results)
     if not plan.chunks:
         return
-    engine = sized(engine or Processes(jobs, device), plan, banks)
+    engine = sized(engine or Processes(jobs, device), plan, banks, memory_limit)
     session, runs = Session(engine, len(plan.chunks)), 0
     try:
-        for chunk, rows in train_chunks(plan.chunks, engine=engine, banks=banks):
+        for chunk, rows in train_chunks(plan.chunks, engine=engine, banks=banks, memory_limit=memory_limit):
             store.add([{"study": plan.config.name, **row} for row in rows])
             runs += len(rows)
             if on_chunk is not None:
@@ -164,9 +170,9 @@ def run_study(
                 log.warning("this session is missing from the log of the study: %s", error)
 
 
-def sized(engine: Engine, plan: Plan, banks: str | Path | None) -> Engine:
+def sized(engine: Engine, plan: Plan, banks: str | Path | None, memory_limit: int | None = None) -> Engine:
     """Tell an engine what memory the chunks of a plan take, and return it."""
-    engine.need = memory_need(plan.chunks, banks)
+    engine.need = memory_need(plan.chunks, banks, memory_limit)
     return engine
 
 
@@ -201,6 +207,7 @@ def train_chunks(
     jobs: int = 1,
     device: str = "cpu",
     banks: str | Path | None = None,
+    memory_limit: int | None = None,
     engine: Engine | None = None,
 ) -> Iterator[tuple[Chunk, list[dict[str, Any]]]]:
     """Yield each chunk with its rows as it is finished; parameters and errors are those of `run_study`."""
@@ -208,7 +215,7 @@ def train_chunks(
     root = None if banks is None else str(Path(banks).absolute())  # workers may stand elsewhere
     yield from engine(
         Work(
-            partial(run_chunk, banks=root, device=engine.device),
+            partial(run_chunk, banks=root, device=engine.device, memory_limit=memory_limit),
             "chunks",
             name=chunk_name,
             reads=_banks_of,

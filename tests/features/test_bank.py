@@ -334,7 +334,7 @@ def test_failed_save_leaves_the_old_file(bank, tmp_path, monkeypatch):
         filename.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("noisylib.features.bank.save_file", full_disk)
+    monkeypatch.setattr("noisylib.features.bank_file.save_file", full_disk)
     with pytest.raises(WriteError, match=r"cannot write .*No space left"):
         bank.save(path)
     assert path.read_bytes() == before

@@ -13,14 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from noisylib.devices import device_name
 from noisylib.seeding import numpy_generator
 from noisylib.study import StudyConfig, collect, load_config, plan_study
 from noisylib.study.archive import load_archive
 from noisylib.study.plan import checksums, run_ids
-from noisylib.study.rerun import TOLERANCE, Rerun, chunks_holding, retrain
+from noisylib.study.rerun import Rerun, chunks_holding, retrain
 from noisylib.study.tables import COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -34,9 +32,10 @@ CONFIGS = {
 SMALL = ("breastmnist", "retinamnist")
 BUDGET = 8.0
 
-# Other processors sum in another order. Of rows on small test sets, one image more or less in one of the ten
-# scored epochs is up to 1e-2 / class size, and training amplifies what it starts from.
-OTHER_ROW, OTHER_MEAN = 0.03, 0.003
+# Other processors sum in another order, and so do banks of another width: the table was made with up to 32
+# heads in one. Of rows on small test sets, one image more or less in one of the ten scored epochs is up to
+# 1e-2 / class size, and training amplifies what it starts from.
+ROW, MEAN = 0.03, 0.003
 
 needs = [
     pytest.param(
@@ -91,10 +90,7 @@ def test_rows_of_the_archive_come_out_again() -> None:
     config = replace(load_config(CONFIGS[ARCHIVE][0]), datasets=SMALL)
     table = collect(config, ROOT / "results")
     again, drawn_by = _sample(config, table, provenance["sha256"])
-    same = device_name("cpu") in provenance["device"] and (
-        torch.backends.cpu.get_cpu_capability() == provenance["collected_with"]["instructions"]
-    )
-    _judge(again, same, f"drawn by {drawn_by}\n{again.listing()}\n{again.summary()}")
+    _judge(again, f"drawn by {drawn_by}\n{again.listing()}\n{again.summary()}")
 
 
 def _sample(config: StudyConfig, table: pd.DataFrame, digest: str) -> tuple[Rerun, str]:
@@ -111,21 +107,16 @@ def _sample(config: StudyConfig, table: pd.DataFrame, digest: str) -> tuple[Reru
     return retrain(config, table, picked, jobs=1, device="cpu"), f"{digest[:12]}, {year} week {week}"
 
 
-def _judge(again: Rerun, same_processor: bool, told: str) -> None:
-    if same_processor:
-        assert again.largest <= TOLERANCE, told
-    else:
-        assert again.largest <= OTHER_ROW, told
-        assert again.rows.difference.abs().mean() <= OTHER_MEAN, told
+def _judge(again: Rerun, told: str) -> None:
+    assert again.largest <= ROW, told
+    assert again.rows.difference.abs().mean() <= MEAN, told
 
 
 def test_the_comparison_finds_what_it_is_for() -> None:
     """On rows of its own, so that it is seen to fail before there is an archive, and after."""
-    rows = pd.DataFrame({"difference": [0.0] * 9 + [0.002], "drawn": True, "equal": False})
+    rows = pd.DataFrame({"difference": [0.0] * 9 + [0.02], "drawn": True, "equal": False})
     again = Rerun(rows, "a", "b")
-    _judge(again, False, "")
-    with pytest.raises(AssertionError, match="which week"):
-        _judge(again, True, "which week")
+    _judge(again, "")
     for bad in ([0.0] * 9 + [0.04], [0.004] * 10):
         with pytest.raises(AssertionError, match="which week"):
-            _judge(replace(again, rows=rows.assign(difference=bad)), False, "which week")
+            _judge(replace(again, rows=rows.assign(difference=bad)), "which week")

@@ -130,6 +130,27 @@ def test_run_id_changes_with_every_cause_and_with_nothing_else() -> None:
     assert len(ids) == 3
 
 
+def test_precision_changes_ids_only_where_it_is_not_single() -> None:
+    """Ids and digests of studies from before there was a choice stay what they were."""
+    single = parse_config(GOOD)
+    assert "precision" not in single.plain()
+    assert (single.runs()[0].run_id("bank"), single.digest) == ("1d8e222656cd6398", "ff61c9405353806b")
+    assert parse_config(GOOD | {"precision": "float32"}) == single
+    low = parse_config(GOOD | {"precision": "bfloat16"})
+    assert low.plain() == single.plain() | {"precision": "bfloat16"}
+    assert low.digest != single.digest
+    ids = {run.run_id("bank") for config in (single, low) for run in config.runs()}
+    assert len(ids) == 2 * len(single.runs())
+    with pytest.raises(NoisylibError, match=r"precision.*bfloat17"):
+        parse_config(GOOD | {"precision": "bfloat17"})
+
+
+def test_precision_is_no_cause_of_a_vote() -> None:
+    voting = GOOD | {"methods": ["knn"]}
+    both = (parse_config(voting), parse_config(voting | {"precision": "bfloat16"}))
+    assert both[0].runs() == both[1].runs()
+
+
 def test_digest_ignores_the_description_only() -> None:
     config = parse_config(GOOD)
     assert replace(config, description="words").digest == config.digest

@@ -53,27 +53,6 @@ def test_on_a_gpu_there_is_one_process_for_each(machine, monkeypatch) -> None:
     assert capacity.auto_jobs("cuda:1") == 1
 
 
-def test_free_memory_is_the_least_of_machine_and_container(tmp_path) -> None:
-    assert capacity.free_memory(tmp_path) is None
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable: 8000 kB\n")
-    assert capacity.free_memory(tmp_path) == 8000 * 1024
-    group = tmp_path / "sys/fs/cgroup"
-    group.mkdir(parents=True)
-    (group / "memory.current").write_text("5000000\n")
-    (group / "memory.stat").write_text("anon 1\ninactive_file 1000000\n")
-    (group / "memory.max").write_text("max\n")
-    assert capacity.free_memory(tmp_path) == 8000 * 1024
-    (group / "memory.max").write_text("6000000\n")
-    assert capacity.free_memory(tmp_path) == 2_000_000  # 6 - 5 + 1 that can be dropped
-    old = group / "memory"
-    old.mkdir()
-    (old / "memory.limit_in_bytes").write_text("700\n")
-    (old / "memory.usage_in_bytes").write_text("900\n")
-    (old / "memory.stat").write_text("total_inactive_file 100\n")
-    assert capacity.free_memory(tmp_path) == 0
-
-
 def test_a_quota_or_an_affinity_counts_as_fewer_cores(monkeypatch) -> None:
     from joblib.externals.loky.backend import context
 
