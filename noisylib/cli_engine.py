@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 Jobs = Annotated[
     str,
-    typer.Option(metavar="auto|N", help="Worker processes; auto: as many as cores, memory and GPUs allow."),
+    typer.Option(
+        metavar="auto|N",
+        help="Worker processes; auto: as many as cores and GPUs, and memory in 'run', allow.",
+    ),
 ]
 Backend = Annotated[
     str,

@@ -58,9 +58,12 @@ class HeldRows:
     def __init__(self, X: np.ndarray) -> None:
         self.shape, self.stored, self.extent = X.shape, X.dtype, X.nbytes
         self._flat = X.reshape(-1, X.shape[-1])
-        self._map = X
-        while isinstance(self._map, np.ndarray):
-            self._map = self._map.base
+        innermost = X
+        while isinstance(innermost.base, np.ndarray):
+            innermost = innermost.base
+        # Pages of a private map may hold what was written to them, which a file does not have.
+        of_file = isinstance(innermost, np.memmap) and innermost.mode in ("r", "r+")
+        self._map = innermost.base if of_file else None
 
     def read(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Return flat rows (n, D) as they are stored."""

@@ -27,7 +27,9 @@ def empty(*shape: int, dtype: torch.dtype, device: torch.device | str = "cpu") -
         return torch.empty(shape, dtype=dtype, device=device)
     try:
         # One page more than is needed, because a mapping need not begin where a large page does.
-        memory = mmap.mmap(-1, -(-size // LARGE_PAGE) * LARGE_PAGE + LARGE_PAGE)
+        length = -(-size // LARGE_PAGE) * LARGE_PAGE + LARGE_PAGE
+        # Private: what is shared with children gets no large pages, and children would write into it.
+        memory = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         memory.madvise(mmap.MADV_HUGEPAGE)
     except OSError:  # no memory left for it, or a kernel built without large pages
         return torch.empty(shape, dtype=dtype, device=device)

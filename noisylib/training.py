@@ -24,6 +24,8 @@ from noisylib.samples import MappedSamples, Samples, make_samples
 from noisylib.seeding import torch_generator
 from noisylib.validation import BankInputs, check_bank_inputs
 
+LOOKED_UP = 64  # batches whose labels are looked up at once: what lies in a core's cache
+
 
 def train_bank(
     X: np.ndarray,
@@ -85,7 +87,7 @@ def train_bank(
     Returns
     -------
     RunResults, runs in the order of `y_noisy`. How many are trained at once follows from the device: as
-    many as its cache (CPU) or its free memory (GPU) holds; if memory runs out, half as many.
+    many as its cache (CPU) or its free memory (GPU) holds; if a GPU's runs out, half as many.
 
     Raises
     ------
@@ -219,19 +221,29 @@ class BankInTraining:
     def train_epoch(self, epoch: int, recorder: Recorder | None) -> None:
         """One pass over the epoch's samples, the last partial batch included."""
         self.optimiser.learning_rate = self.recipe.learning_rate_at(epoch)
-        S, H, N = self.y.shape
-        first = torch.arange(S * H, device=self.device).view(S, H, 1) * N
         self.method.begin_epoch(self, epoch, self.state)
-        order = self.method.order(self, epoch, self.state)
-        order = self._shared_order(epoch) if order is None else order
-        indices = order.split(self.recipe.batch_size, dim=1)
-        if isinstance(self._prepared, Windows):
-            self._prepared.begin(indices)
-        for step, index in enumerate(indices):
-            batch = Batch(epoch, step, len(indices), index, first + index.unsqueeze(1), self.state)
+        for batch in self._batches(epoch):
             self.method.step(self, batch)
             if recorder is not None and batch.selected is not None:
-                recorder.record_selection(index, batch.selected)
+                recorder.record_selection(batch.index, batch.selected)
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch; positions and labels are looked up for many of them at once."""
+        own, size = self.method.order(self, epoch, self.state), self.recipe.batch_size
+        order = self._shared_order(epoch) if own is None else own
+        indices = order.split(size, dim=1)
+        if isinstance(self._prepared, Windows):
+            self._prepared.begin(indices)
+        S, H, N = self.y.shape
+        first = torch.arange(S * H, device=self.device).view(S, H, 1) * N
+        for start in range(0, len(indices), LOOKED_UP):
+            flat = first + order[:, start * size : (start + LOOKED_UP) * size].unsqueeze(1)  # (S, H, ...)
+            # An order of the method's own may have positions of samples that it made up.
+            labels = None if own is not None else self.y.take(flat).split(size, dim=2)
+            for i, at in enumerate(flat.split(size, dim=2)):
+                step = start + i
+                observed = None if labels is None else labels[i]
+                yield Batch(epoch, step, len(indices), indices[step], at, self.state, observed=observed)
 
     def _shared_order(self, epoch: int) -> Tensor:
         """Return the samples of an epoch, (S, N), in an order that depends on seed and epoch only."""
@@ -255,6 +267,8 @@ class BankInTraining:
 
     def labels(self, batch: Batch) -> Tensor:
         """Return the observed labels (S, H, B) of the batch."""
+        if batch.observed is not None:
+            return batch.observed
         return self.y.gather(2, batch.index.unsqueeze(1).expand_as(batch.flat_index))
 
     def weigh(self, gradient: Tensor, batch: Batch) -> Tensor:

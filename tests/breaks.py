@@ -148,7 +148,7 @@ BREAKS = (
     ),
     *_of(
         "confident", "confident.py", ("tests/test_confident.py",),
-        ("the pruned kept", "return ~cleanlab.find_label_issues", "return cleanlab.find_label_issues"),
+        ("the pruned kept", "return ~find_label_issues(", "return find_label_issues("),
         ("another way to prune", 'filter_by="prune_by_noise_rate"', 'filter_by="predicted_neq_given"'),
         ("labels of the first run", "_keep_run(labels[run], rows[run])", "_keep_run(labels[0], rows[run])"),
     ),
@@ -291,7 +291,7 @@ BREAKS = (
         ("copied the wrong way", "networks.banks[1].parameters[name].copy_(networks.banks[0].parameters[name])", "networks.banks[0].parameters[name].copy_(networks.banks[1].parameters[name])"),
         ("both heads train", 'networks.train_only([state["phase"]])', "networks.train_only([0, 1])"),
         ("losses of the probe", "training.losses()[1, :, 0]", "training.losses()[0, :, 0]"),
-        ("one mixture for all classes", "member = torch.nn.functional.one_hot(y, n_classes).mT.bool()", "member = torch.nn.functional.one_hot(y, n_classes).mT.bool() | True"),
+        ("one mixture for all classes", "one_hot(y, n_classes).mT.bool()  # (R, K, N)", "one_hot(y, n_classes).mT.bool() | True"),
         ("losses not scaled", "low_posterior(scale_to_unit(per_class, member), member)", "low_posterior(per_class.contiguous(), member)"),
         ("the noisy taken for clean", "return (posterior > tau) |", "return (posterior < tau) |"),
         ("classes without a clean sample", "return (posterior > tau) | best ", "return posterior > tau "),
@@ -404,6 +404,9 @@ BREAKS = (
         ("the dropped kept", ">= drop.float()", "< drop.float()"),
         ("same views every step", 'torch_generator("views", seed, batch.epoch, batch.step)', 'torch_generator("views", seed, batch.epoch)'),
         ("same view for all samples", "torch.rand((B, kept), generator=g).argsort(1)", "torch.rand((1, kept), generator=g).argsort(1).expand(B, -1)"),
+    ),
+    *_of(
+        "features", "samples.py", MIXING,
         ("views not standardised", "None if t is None else (t - mean) / std for t in tensors]", "(t - mean) / std for t in tensors[:2]] + tensors[2:]"),
     ),
     *_of(

@@ -348,3 +348,14 @@ def test_memory_stays_far_below_the_features(tmp_path) -> None:
     done = subprocess.run([sys.executable, "-c", CHILD, path], capture_output=True, text=True, check=True)
     assert size > 200e6
     assert int(done.stdout) < 60e6
+
+
+@pytest.mark.parametrize("mode", ["c", "r+"])
+def test_what_was_written_to_a_map_is_not_lost(tmp_path, mode: str) -> None:
+    """A map that copies on writing holds numbers that its file does not have."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((600, 4), dtype=np.float32))
+    X = np.load(path, mmap_mode=mode)
+    X[:] = 7
+    source_of(X[100:]).release()
+    assert (X == 7).all()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import mmap
+import re
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ linux = pytest.mark.skipif(
 )
 
 
-def forbidden(*arguments: object) -> None:
+def forbidden(*arguments: object, **more: object) -> None:
     raise AssertionError("no mapping is needed")
 
 
@@ -42,6 +44,18 @@ def test_large_tensors_begin_where_a_large_page_does(items: int) -> None:
     assert [(x == number).all() for number, x in enumerate(held)] == [True] * 3, "none overlaps another"
 
 
+@linux
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="nobody says what mappings are like")
+def test_large_ones_are_private_and_so_may_be_granted() -> None:
+    """A mapping that is shared with children is backed by /dev/zero, and gets no large pages."""
+    x = pages.zeros(16 * LARGE, dtype=torch.float32)
+    regions = re.findall(
+        r"^([0-9a-f]+)-([0-9a-f]+) (\S+) .*$", Path("/proc/self/smaps").read_text(), flags=re.M
+    )
+    (rights,) = [r for low, high, r in regions if int(low, 16) <= x.data_ptr() < int(high, 16)]
+    assert rights == "rw-p"
+
+
 def test_small_tensors_are_ordinary_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mmap, "mmap", forbidden)
     assert pages.empty(SMALL, dtype=torch.float32).shape == (SMALL,)
@@ -59,10 +73,10 @@ def test_large_ones_are_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("fails", ["mapping", "advice"])
 def test_without_large_pages_memory_is_ordinary(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing(mmap.mmap):
-        def __new__(cls, *arguments: int) -> Failing:
+        def __new__(cls, *arguments: int, **more: int) -> Failing:
             if fails == "mapping":
                 raise OSError("no memory")
-            return super().__new__(cls, *arguments)
+            return super().__new__(cls, *arguments, **more)
 
         def madvise(self, *arguments: int) -> None:
             raise OSError("no large pages")
@@ -84,7 +98,7 @@ def test_memory_lives_as_long_as_a_view_of_it(monkeypatch: pytest.MonkeyPatch) -
     made = []
 
     class Seen(mmap.mmap):
-        def __init__(self, *arguments: int) -> None:
+        def __init__(self, *arguments: int, **more: int) -> None:
             made.append(weakref.ref(self))
 
     monkeypatch.setattr(mmap, "mmap", Seen)

@@ -231,7 +231,7 @@ def test_commands_of_the_prose_parse(root: Path) -> None:
     """Every `noisylib ...` line of a shell block has arguments and options that exist."""
     program = typer.main.get_command(cli.app)
     commands = []
-    for page in ("README.md", "CONTRIBUTING.md", "book/intro.md"):
+    for page in ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/cluster.md"):
         blocks = re.findall(r"^```(\w*)\n(.*?)^```", (root / page).read_text(), flags=re.S | re.M)
         for _, block in (b for b in blocks if b[0] in ("", "bash", "sh")):
             commands += re.findall(r"^noisylib ([^#\n]*)", block, flags=re.M)
@@ -246,7 +246,16 @@ def test_commands_of_the_prose_parse(root: Path) -> None:
 # A module may import from its own layer and those after it. errors, files, seeding, devices and recipe are
 # below all of them and are left out.
 LAYERS = (
-    ("cli", "cli_engine", "cli_embeddings", "cli_experiments", "cli_finetune", "cli_refit", "listing", "citations"),
+    (
+        "cli",
+        "cli_engine",
+        "cli_embeddings",
+        "cli_experiments",
+        "cli_finetune",
+        "cli_refit",
+        "listing",
+        "citations",
+    ),
     ("book",),
     ("study", "plots", "plotstyle", "comparison"),  # plots stands for every <subject>plots
     ("estimators",),

@@ -13,6 +13,7 @@ from noisylib.heads import HeadBank
 from noisylib.methods.base import Method, hyper
 from noisylib.methods.losses import add_at_label, softmax
 from noisylib.methods.session import Training
+from noisylib.optimiser import FusedAdam
 from noisylib.recipe import Recipe
 from noisylib.seeding import torch_generator
 
@@ -82,13 +83,11 @@ def held_out_probabilities(
         device=X.device,
         dtype=X.dtype,
     )
-    optimiser = torch.optim.Adam(
-        [heads.flat], lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimiser = FusedAdam([heads.flat], learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
     in_memory, numbers = isinstance(X, Tensor), torch.arange(folds, device=X.device).view(-1, 1, 1, 1)
     prepared = heads.prepare(X) if in_memory else X.prepared(heads)
     for epoch in range(recipe.epochs):
-        optimiser.param_groups[0]["lr"] = recipe.learning_rate_at(epoch)
+        optimiser.learning_rate = recipe.learning_rate_at(epoch)
         indices = _order(X, seeds, epoch).split(recipe.batch_size, dim=1)
         if not in_memory:
             prepared.begin(indices)

@@ -60,6 +60,7 @@ class Batch:
         (S, H, N) are flattened.
     state : what the method's `start` returned.
     selected : set by a method that trains on a part of the batch, (nets, S, H, B) bool.
+    observed : labels (S, H, B) of the samples, where they were looked up already; see `Training.labels`.
     """
 
     epoch: int
@@ -69,6 +70,7 @@ class Batch:
     flat_index: Tensor
     state: State
     selected: Tensor | None = None
+    observed: Tensor | None = None
 
     def take(self, name: str) -> Tensor:
         """Return the batch's rows (S, H, B, ...) of the state tensor `name`."""

@@ -10,6 +10,7 @@ import torch
 
 from noisylib.devices import usable_cores
 from noisylib.features.bank import bank_path
+from noisylib.features.bank_shards import shard_folder
 from noisylib.memory import free_memory
 from noisylib.study.plan import Chunk
 
@@ -18,9 +19,9 @@ log = logging.getLogger(__name__)
 # Private memory of a worker process that has trained something small.
 PROCESS_BYTES = 350e6
 
-# A bank is stored in float16. A worker holds it so, in float32, and as standardised training features, and
-# copies parts of it while they are made.
-BANK_COPIES = 8
+# A bank is stored in float16, and a worker holds up to 34 bytes for each of its numbers while they are
+# z-scored in double precision.
+BANK_COPIES = 17
 
 
 def auto_jobs(device: str, need: float = 0.0) -> int:
@@ -51,6 +52,11 @@ def memory_need(
     Features over `memory_limit` stay on disk.
     """
     pairs = {(chunk.runs[0].dataset, chunk.runs[0].backbone) for chunk in chunks}
-    files = [bank_path(dataset, backbone, banks) for dataset, backbone in pairs]
-    features = BANK_COPIES * max((f.stat().st_size for f in files if f.is_file()), default=0)
+    features = BANK_COPIES * max((_bytes_of(bank_path(*pair, banks)) for pair in pairs), default=0)
     return PROCESS_BYTES + (features if memory_limit is None else min(features, memory_limit))
+
+
+def _bytes_of(index: Path) -> int:
+    """Return the size of a bank's file and of the shards beside it; 0 for a table without a file."""
+    files = [index, *shard_folder(index).glob("*")]
+    return sum(file.stat().st_size for file in files if file.is_file())

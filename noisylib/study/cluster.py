@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from noisylib.errors import MissingDataError, NoisylibError, UnknownNameError
 from noisylib.features.bank import FeatureBank, load_bank
 from noisylib.study.cluster_facts import versions
@@ -104,8 +106,11 @@ class DaskEngine:
         import dask
 
         try:
-            bank = load_bank(dataset, backbone, root)
+            bank = load_bank(dataset, backbone, root, mapped="auto")
         except (MissingDataError, UnknownNameError):
+            return None
+        if not isinstance(bank.features, np.ndarray):
+            log.info("%s-%s stays on disk here: each worker reads its own file", dataset, backbone)
             return None
         size = sum(array.nbytes for array in bank.arrays().values())
         if size > SENT_BYTES:

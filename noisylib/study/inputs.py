@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 
 from noisylib.data.catalog import dataset_info
-from noisylib.features.bank import FeatureBank, load_bank
+from noisylib.errors import BankError
+from noisylib.features.bank import FeatureBank, bank_path, load_bank
 from noisylib.noise import NoisyLabels, inject
 from noisylib.study.config import RunSpec
 
@@ -30,18 +31,36 @@ def provided(banks: Mapping[tuple[str, str], FeatureBank]) -> Iterator[None]:
 
 
 def cached_bank(
-    dataset: str, backbone: str, banks: str | None, memory_limit: int | None = None
+    dataset: str, backbone: str, banks: str | None, *, memory_limit: int | None = None, checksum: str = ""
 ) -> FeatureBank:
     """Return a bank that was provided, or read it; a process reads each only once while it is in use.
 
-    Features that are more than memory allows stay on disk, as `FeatureBank.load` has it.
+    Parameters
+    ----------
+    memory_limit : features that need more bytes stay on disk, as `FeatureBank.load` has it.
+    checksum : what the bank is expected to have; "" takes any.
+
+    Raises
+    ------
+    BankError
+        The file here holds another bank than the one that was planned with.
     """
-    return _provided.get((dataset, backbone)) or _read_bank(dataset, backbone, banks, memory_limit)
+    provided = _provided.get((dataset, backbone))
+    return provided or _read_bank(dataset, backbone, banks, memory_limit, checksum)
 
 
 @lru_cache(maxsize=4)
-def _read_bank(dataset: str, backbone: str, banks: str | None, memory_limit: int | None) -> FeatureBank:
-    return load_bank(dataset, backbone, banks, mapped="auto", memory_limit=memory_limit)
+def _read_bank(
+    dataset: str, backbone: str, banks: str | None, memory_limit: int | None, checksum: str
+) -> FeatureBank:
+    bank = load_bank(dataset, backbone, banks, mapped="auto", memory_limit=memory_limit)
+    if checksum and bank.checksum != checksum:
+        raise BankError(
+            f"{bank_path(dataset, backbone, banks)} has checksum {bank.checksum[:12]}, but the study was "
+            f"planned with {checksum[:12]}: it is another bank, or was replaced since. Put the same file "
+            "there, or run the command again."
+        )
+    return bank
 
 
 def run_noise(run: RunSpec, bank: FeatureBank, reference: np.ndarray | None = None) -> NoisyLabels:
@@ -69,10 +88,19 @@ def run_noise(run: RunSpec, bank: FeatureBank, reference: np.ndarray | None = No
 
 
 def noise_of(
-    runs: Sequence[RunSpec], bank: FeatureBank, reference_backbone: str, banks: str | None
+    runs: Sequence[RunSpec],
+    bank: FeatureBank,
+    reference_backbone: str,
+    banks: str | None,
+    *,
+    memory_limit: int | None = None,
+    checksum: str = "",
 ) -> list[NoisyLabels]:
-    """Return the noisy labels of runs of one bank."""
+    """Return the noisy labels of runs of one bank; the last two are of the reference bank."""
     reference = None
     if any(run.noise_type == "instance" for run in runs):
-        reference = cached_bank(runs[0].dataset, reference_backbone, banks).part("train")[0]
+        reference_bank = cached_bank(
+            runs[0].dataset, reference_backbone, banks, memory_limit=memory_limit, checksum=checksum
+        )
+        reference = reference_bank.part("train")[0]
     return [run_noise(run, bank, reference) for run in runs]

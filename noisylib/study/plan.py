@@ -15,6 +15,7 @@ from noisylib.features.bank import FeatureBank
 from noisylib.heads import HeadBank
 from noisylib.methods import Method
 from noisylib.parts import runs_at_once, split_runs
+from noisylib.precision import check_precision
 from noisylib.recipe import Recipe
 from noisylib.study.config import MethodSpec, RunSpec, StudyConfig, load_config
 from noisylib.study.inputs import noise_of
@@ -34,6 +35,8 @@ class Chunk:
     run_ids: tuple[str, ...]
     cost: float
     reference_backbone: str
+    checksum: str  # of the bank that is trained on
+    reference_checksum: str = ""  # of that which instance-dependent noise is made from
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,13 @@ def plan_study(
     store = ResultStore(config, results)
     store.open(extend=extend, create=False)
     done = store.done()
+    check_precision(config.precision, torch.device(device))
     sums = checksums(loaded)
     ids = run_ids(config, sums)
     left = {run: run_id for run, run_id in ids.items() if run_id not in done}
     if left and (others := store.strangers(ids.values(), sums)):
         log.warning(others)
-    chunks = make_chunks(config, left, loaded, device=device, banks=root)
+    chunks = make_chunks(config, left, loaded, sums, device=device, banks=root)
     store.open(extend=extend, create=create)  # last: a study that cannot run leaves nothing behind
     return Plan(config, list(ids.values()), chunks)
 
@@ -102,7 +106,13 @@ def run_ids(config: StudyConfig, sums: Mapping[tuple[str, str], str]) -> dict[Ru
 
 
 def make_chunks(
-    config: StudyConfig, ids: Mapping[RunSpec, str], loaded: Banks, *, device: str, banks: str | None
+    config: StudyConfig,
+    ids: Mapping[RunSpec, str],
+    loaded: Banks,
+    sums: Mapping[tuple[str, str], str],
+    *,
+    device: str,
+    banks: str | None,
 ) -> list[Chunk]:
     """Return the chunks that runs of a study are trained in, longest first.
 
@@ -125,7 +135,16 @@ def make_chunks(
         cost = _flops(rule, head, bank, config.recipe)
         for part in _parts(runs, rule, head, bank, config.recipe, device):
             part_ids = tuple(ids[run] for run in part)
-            chunks.append(Chunk(tuple(part), part_ids, cost * len(part), config.reference_backbone))
+            chunks.append(
+                Chunk(
+                    tuple(part),
+                    part_ids,
+                    cost * len(part),
+                    config.reference_backbone,
+                    sums[dataset, backbone],
+                    sums.get((dataset, config.reference_backbone), ""),
+                )
+            )
     return sorted(chunks, key=lambda chunk: -chunk.cost)
 
 

@@ -167,11 +167,12 @@ def chunks_holding(
 ) -> list[Chunk]:
     """Return the chunks of the full study that hold drawn runs."""
     loaded = config.load_banks(banks)
-    ids = run_ids(config, checksums(loaded))
+    sums = checksums(loaded)
+    ids = run_ids(config, sums)
     groups = {group_of(run) for run, run_id in ids.items() if run_id in drawn}
     near = {run: run_id for run, run_id in ids.items() if group_of(run) in groups}
     root = None if banks is None else str(banks)
-    chunks = make_chunks(config, near, loaded, device=device, banks=root)
+    chunks = make_chunks(config, near, loaded, sums, device=device, banks=root)
     return [chunk for chunk in chunks if not drawn.isdisjoint(chunk.run_ids)]
 
 

@@ -44,7 +44,7 @@ def estimate_seconds(plan: Plan, jobs: int, device: str = "cpu") -> float:
     X, y = rng.standard_normal((n, width)), rng.integers(0, classes, (runs, n))
     recipe = Recipe(epochs=2, score_epochs=1)
     with one_thread():
-        # Twice, because the first one also pays for what torch loads when an optimiser is first made.
+        # Twice, because the first one also pays for what torch loads when it is first used.
         seconds = [
             train_bank(
                 X, y, X[:classes], np.arange(classes), n_classes=classes, seeds=[r % 3 for r in range(runs)],
@@ -61,8 +61,13 @@ def run_chunk(
 ) -> list[dict[str, Any]]:
     """Train one chunk and return its rows. Runs in a worker, which resolves the device "auto" for itself."""
     first, device = chunk.runs[0], str(pick_device(device))
-    bank = cached_bank(first.dataset, first.backbone, banks, memory_limit)
-    noise = noise_of(chunk.runs, bank, chunk.reference_backbone, banks)
+    bank = cached_bank(
+        first.dataset, first.backbone, banks, memory_limit=memory_limit, checksum=chunk.checksum
+    )
+    noise = noise_of(
+        chunk.runs, bank, chunk.reference_backbone, banks,
+        memory_limit=memory_limit, checksum=chunk.reference_checksum,
+    )  # fmt: skip
     kept, training_of = _distinct(chunk.runs, noise)
     result = train_bank(
         bank.part("train")[0],

@@ -77,7 +77,12 @@ def test_memory_need_goes_by_the_largest_bank(tmp_path, monkeypatch) -> None:
     plan = plan_study(CONFIG, tmp_path, create=False)
     assert capacity.memory_need(plan.chunks, tmp_path) == capacity.PROCESS_BYTES  # a table without a file
     bank_path("breast_cancer", "raw", tmp_path).write_bytes(b"x" * 1000)
-    assert capacity.memory_need(plan.chunks, tmp_path) == capacity.PROCESS_BYTES + 8000
+    assert capacity.memory_need(plan.chunks, tmp_path) == capacity.PROCESS_BYTES + 17_000
+    shards = tmp_path / "breast_cancer-raw.shards"
+    shards.mkdir()
+    (shards / "0.safetensors").write_bytes(b"x" * 2000)
+    assert capacity.memory_need(plan.chunks, tmp_path) == capacity.PROCESS_BYTES + 51_000
+    assert capacity.memory_need(plan.chunks, tmp_path, 600) == capacity.PROCESS_BYTES + 600
 
 
 @pytest.mark.parametrize(("text", "jobs"), [("auto", 0), ("Auto ", 0), ("0", 0), (3, 3), ("12", 12)])

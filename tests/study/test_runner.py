@@ -20,12 +20,13 @@ from pandas.testing import assert_frame_equal
 from tinystudy import CONFIG, run
 
 from noisylib import parts
-from noisylib.errors import ConfigError, NoisylibError, WriteError
-from noisylib.features.bank import BankMeta, FeatureBank, load_bank
+from noisylib.errors import BankError, ConfigError, NoisylibError, WriteError
+from noisylib.features.bank import BankMeta, FeatureBank, bank_path, load_bank
 from noisylib.noise import inject
-from noisylib.study import collect, plan_study, run_study, runner
+from noisylib.study import collect, inputs, plan_study, run_study, runner
 from noisylib.study.config import parse_config
 from noisylib.study.inputs import run_noise
+from noisylib.study.runner import run_chunk
 from noisylib.study.store import ResultStore
 from noisylib.training import train_bank
 
@@ -421,3 +422,36 @@ def test_study_json_records_the_configuration(tmp_path) -> None:
     record = json.loads((tmp_path / "tiny" / "study.json").read_text())
     assert record["digest"] == CONFIG.digest
     assert record["config"]["recipe"]["epochs"] == 2
+
+
+def test_a_bank_that_was_replaced_is_not_trained_under_the_old_id(tmp_path) -> None:
+    """A worker that outlives a command reads the new file, and one that finds another bank says so."""
+    config = replace(
+        CONFIG,
+        datasets=("mine",),
+        backbones=("own",),
+        methods=CONFIG.methods[:1],
+        seeds=(0,),
+        noise_types=("symmetric",),
+    )
+    path = bank_path("mine", "own", tmp_path)
+
+    def made(seed: int) -> FeatureBank:
+        X, y = blobs(60, 2, 3, seed=seed)
+        return FeatureBank.from_arrays(X, y, [0] * 40 + [2] * 20, ["a", "b"], BankMeta("mine", "own"))
+
+    made(0).save(path)
+    old = plan_study(config, tmp_path / "old", banks=tmp_path)
+    rows = [run_chunk(chunk, str(tmp_path), "cpu") for chunk in old.chunks]
+    made(1).save(path)
+    new = plan_study(config, tmp_path / "new", banks=tmp_path)
+    assert [run_chunk(chunk, str(tmp_path), "cpu") for chunk in new.chunks] != rows
+    inputs._read_bank.cache_clear()
+    with pytest.raises(BankError, match="another bank, or was replaced"):
+        run_chunk(old.chunks[0], str(tmp_path), "cpu")
+
+
+def test_a_precision_that_the_device_lacks_is_refused_before_anything_is_written(tmp_path) -> None:
+    with pytest.raises(NoisylibError, match="tf32 is of NVIDIA GPUs"):
+        plan_study(replace(CONFIG, precision="tf32"), tmp_path)
+    assert not list(tmp_path.iterdir())
