@@ -43,7 +43,7 @@ archive: $(STAMP)  ## run or resume the benchmark, its arms and the experiments 
 	for name in $(EXPERIMENTS); do $(BIN)/noisylib experiment $$name --jobs $(JOBS) --collect || exit; done
 	$(BIN)/noisylib refit
 
-bench: $(STAMP)  ## measure the training core (ARGS="--extraction --methods --mixtures" measures more)
+bench: $(STAMP)  ## measure the training core (ARGS=--all measures everything, in some twenty minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(STAMP)  ## lint and format check of code and notebooks, without changing them
