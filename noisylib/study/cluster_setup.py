@@ -11,13 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from noisylib.devices import device_name, pick_device
 from noisylib.errors import NoisylibError, require
-from noisylib.study.capacity import auto_jobs
 from noisylib.study.cluster import DaskEngine
 from noisylib.study.cluster_facts import differences, versions
 from noisylib.study.engines import WAIT, Item, Result, Work
-from noisylib.study.processes import THREAD_VARIABLES, gpu_shares
+from noisylib.study.processes import THREAD_VARIABLES, Processes, gpu_shares
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -185,7 +183,7 @@ def _version_finder() -> Any:
 
 
 @dataclass
-class LocalDask:
+class LocalDask(Processes):
     """A Dask cluster of processes on this machine, started when there is work and closed after it.
 
     Attributes
@@ -195,29 +193,11 @@ class LocalDask:
     """
 
     asked: int = 0
-    device: str = "cpu"
-    need: float = 0.0
     backend: str = "dask"
-    local: bool = True
 
     def __post_init__(self) -> None:
         require("distributed", "cluster")
-        self.device = str(pick_device(self.device))
-
-    @property
-    def kind(self) -> str:
-        """What chunks are cut for."""
-        return self.device
-
-    @property
-    def jobs(self) -> int:
-        """Number of workers."""
-        return self.asked or auto_jobs(self.device, self.need)
-
-    @property
-    def device_names(self) -> str:
-        """What the maker calls the processor or GPU."""
-        return device_name(self.device)
+        super().__post_init__()
 
     def __str__(self) -> str:
         jobs = self.jobs
