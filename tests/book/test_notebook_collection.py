@@ -17,6 +17,7 @@ OF_A_STUDY = {
     *("overlap.ipynb", "detection.ipynb", "collapse.ipynb"),
     *("advice.ipynb", "bad_labels.ipynb", "human.ipynb"),
     *("lp_fft_turn.ipynb", "cleaning.ipynb", "moved.ipynb"),
+    "scale.ipynb",
 }
 
 
