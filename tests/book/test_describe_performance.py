@@ -321,8 +321,10 @@ def test_words_on_the_archive() -> None:
 
 def test_number_formats_and_features_on_disk() -> None:
     table = engine.precision_table(made_record())
-    assert [plain(cell) for cell in table.iloc[1]] == ["`bfloat16`", "1.60 times", "0.002"]
-    assert plain(table.iloc[0, 2]) == ""
+    assert [plain(cell) for cell in table.iloc[0]] == ["`bfloat16, adapter D=192`", "1.60 times"]
+    effect = engine.precision_effect(made_record())
+    assert effect.iloc[0].tolist() == ["Cross entropy", 12, "-0.12", "2.34", "5.00"]
+    assert engine.precision_effect(made_record(without=("precision",))).empty
     text = plain(engine.mapped_reading(made_record()))
     assert (
         "1.20 times as long for adapter heads, 1.90 times as long for linear heads: at most 90 % slower"

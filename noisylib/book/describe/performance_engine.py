@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from noisylib.book.benchmark_record import Record
-from noisylib.book.describe.performance_numbers import duration, first_upper, number, percent, times
+from noisylib.book.describe.performance_numbers import duration, number, percent, times
+from noisylib.methods import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,19 +124,34 @@ def archive_table(record: Record) -> pd.DataFrame:
 
 
 def precision_table(record: Record) -> pd.DataFrame:
-    """Return each way to compute products with its speed, and its effect on results as it was measured."""
+    """Return each way to compute products with its speed."""
     import pandas as pd
 
-    rows = []
-    effects = record.get("precision.effect", {})
-    for name, speed in record.get("precision.speedup", {}).items():
-        row = {"Products in": f"`{name}`", "Speed": times(float(speed))}
-        effect = effects.get(name)
-        for what, value in (effect if isinstance(effect, Mapping) else {"effect": effect}).items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                row[first_upper(str(what).replace("_", " "))] = f"{value:.3g}"
-        rows.append(row)
-    return pd.DataFrame(rows).fillna("")
+    speeds = record.get("precision.speedup", {})
+    return pd.DataFrame(
+        [{"Products in": f"`{name}`", "Speed": times(float(speed))} for name, speed in speeds.items()]
+    )
+
+
+def precision_effect(record: Record) -> pd.DataFrame:
+    """Return what products in bfloat16 change of the balanced accuracy of a method's runs, in points."""
+    import pandas as pd
+
+    def points(value: float, form: str = ".2f") -> str:
+        return f"{100 * value:{form}}"
+
+    return pd.DataFrame(
+        [
+            {
+                "Method": METHODS[name].title,
+                "Pairs of runs": effect["runs"],
+                "Mean": points(effect["mean"], "+.2f"),
+                "Largest": points(effect["largest"]),
+                "Two seeds differ by up to": points(effect["seeds"]),
+            }
+            for name, effect in record.get("precision.effect", {}).items()
+        ]
+    )
 
 
 def mapped_reading(record: Record) -> str:
