@@ -208,7 +208,26 @@ class HeadBank:
         return self.flops_per_sample() * batch_size + once
 
 
-class _Views:
+class BatchRows:
+    """The rows of a batch in a kept buffer, and the views of them, or of other rows, that products take."""
+
+    def __init__(self, rows: Tensor, seeds: int, n_features: int) -> None:
+        self._seeds, self._features = seeds, n_features  # not the bank: a circle would keep its memory
+        self.rows = rows
+        self.x = rows.view(seeds, -1, rows.shape[1])
+        self._parts_of_x = self._parts(self.x)
+
+    def inputs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what the first and the last layer see of `x`, (S, B, D), each also transposed."""
+        return self._parts_of_x if x is self.x else self._parts(x)
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x = x.expand(self._seeds, *x.shape[-2:])
+        plain, normalised = x[..., : self._features], x[..., -self._features :]
+        return plain, plain.mT, normalised, normalised.mT
+
+
+class _Views(BatchRows):
     """Views of a bank's parameters, gradients and buffers, shaped for the products of a step on B samples.
 
     A view takes microseconds to make, and a step has dozens of them: they are made once. Those called
@@ -218,7 +237,6 @@ class _Views:
     def __init__(self, bank: HeadBank, B: int) -> None:
         S, nets, H = bank.grid
         M, K, D, h = nets * H, bank.n_classes, bank.n_features, bank.width
-        self._seeds, self._features = S, D  # and not the bank, which would live on until a search for circles
         p, g = bank.parameters, bank.gradients
         if bank.kind != "linear":
             self.before, self.hidden = (bank.buffer(name, S, M * h, B) for name in ("before", "hidden"))
@@ -239,19 +257,7 @@ class _Views:
             self.folded, self.g_folded = (bank.buffer(n, S * M, K, h) for n in ("folded", "g_folded"))
             self.U, self.g_U = (x["U"].view(S * M, D, h) for x in (p, g))
             self.outgoing_T, self.U_T, self.W_of_head_T = self.folded.mT, self.U.mT, self.W_of_head.mT
-        self.rows = bank.buffer("x", S * B, bank.n_inputs)
-        self.x = self.rows.view(S, B, -1)
-        self._parts_of_x = self._parts(self.x)
-
-    def inputs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return what the first and the last layer see of `x`, (S, B, D), each also transposed."""
-        return self._parts_of_x if x is self.x else self._parts(x)
-
-    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        D = self._features
-        x = x.expand(self._seeds, *x.shape[-2:])
-        plain, normalised = x[..., :D], x[..., -D:]
-        return plain, plain.mT, normalised, normalised.mT
+        super().__init__(bank.buffer("x", S * B, bank.n_inputs), S, D)
 
 
 def split_flat(flat: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from noisylib import pages
 from noisylib.errors import NoisylibError, check_name
-from noisylib.heads import HeadBank, split_flat
+from noisylib.heads import BatchRows, HeadBank, split_flat
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 LOW = torch.bfloat16
@@ -116,7 +116,6 @@ class BFloat16Heads(HeadBank):
 
     def gather(self, prepared: Tensor, index: Tensor) -> Tensor:
         """Return the rows `index` (S, B) of prepared features, (S, B, F), in a buffer that is kept."""
-        self.low_buffer("x", index.numel(), prepared.shape[1])
         v = self._low_views(index.shape[1])
         torch.index_select(prepared, 0, index.flatten(), out=v.rows)
         return v.x
@@ -189,7 +188,7 @@ class BFloat16Heads(HeadBank):
         return kept[:size].view(shape)
 
 
-class _LowViews:
+class _LowViews(BatchRows):
     """Views of a bank's bfloat16 copies and buffers, and of what stays in single precision, for B samples.
 
     Those called ``..._of_head`` have one matrix per head, the others one per seed.
@@ -198,7 +197,6 @@ class _LowViews:
     def __init__(self, bank: BFloat16Heads, B: int) -> None:
         S, nets, H = bank.grid
         M, K, D, h = nets * H, bank.n_classes, bank.n_features, bank.width
-        self._seeds, self._features = S, D
         p, g, exact = bank._low_parameters, bank._low_gradients, bank.gradients
         # Not shared with evaluation, whose larger blocks would move it.
         self.z_of_head = torch.empty((S * M, K, B), dtype=bank.flat.dtype, device=bank.flat.device)
@@ -222,16 +220,4 @@ class _LowViews:
             self.U, self.g_U = (x["U"].view(S * M, D, h) for x in (p, g))
             self.sum_W = exact["W"].view(S * M, K, D)
             self.outgoing_T, self.U_T, self.W_of_head_T = self.folded.mT, self.U.mT, self.W_of_head.mT
-        self.rows = bank.low_buffer("x", S * B, bank.n_inputs)
-        self.x = self.rows.view(S, B, -1)
-        self._parts_of_x = self._parts(self.x)
-
-    def inputs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return what the first and the last layer see of `x`, (S, B, D), each also transposed."""
-        return self._parts_of_x if x is self.x else self._parts(x)
-
-    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        D = self._features
-        x = x.expand(self._seeds, *x.shape[-2:])
-        plain, normalised = x[..., :D], x[..., -D:]
-        return plain, plain.mT, normalised, normalised.mT
+        super().__init__(bank.low_buffer("x", S * B, bank.n_inputs), S, D)
